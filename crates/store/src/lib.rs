@@ -4,6 +4,7 @@
 //! caller's transaction. Every read or write of customer data takes the organization's id. Nothing here decides policy.
 
 pub mod ids;
+pub mod models;
 
 mod connection;
 mod error;
