@@ -153,6 +153,12 @@ create function uuid_at(moment timestamptz) returns uuid language sql immutable 
     select (lpad(to_hex((extract(epoch from moment) * 1000)::bigint), 12, '0') || '70008000000000000000')::uuid
 $$;
 
+-- A UUIDv7 for rows that SQL itself makes (PostgreSQL has its own from 18 on).
+create function new_uuid() returns uuid language sql volatile parallel safe as $$
+    select encode(set_bit(set_bit(overlay(uuid_send(gen_random_uuid())
+        placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6), 52, 1), 53, 1), 'hex')::uuid
+$$;
+
 -- Makes the weekly partitions of every history table from last week to `weeks` ahead. Idempotent.
 create function ensure_partitions(weeks integer) returns integer language plpgsql as $$
 declare
