@@ -3,8 +3,15 @@
 //! Free functions grouped by noun; the executor comes first, then the organization, then the input, so that they compose inside a
 //! caller's transaction. Every read or write of customer data takes the organization's id. Nothing here decides policy.
 
+pub mod acceptance;
+pub mod api_keys;
 pub mod ids;
 pub mod models;
+pub mod organizations;
+pub mod sessions;
+pub mod settings;
+pub mod smtp_credentials;
+pub mod users;
 
 mod connection;
 mod error;
@@ -12,3 +19,8 @@ mod error;
 pub use connection::{Options, connect, migrate, schema};
 pub use error::{Error, Result};
 pub use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+/// One row changed, or there was none to change.
+fn affected_one(rows: u64) -> Result<()> {
+    if rows == 0 { Err(Error::NotFound) } else { Ok(()) }
+}
