@@ -186,6 +186,26 @@ begin
 end
 $$;
 
+-- Drops whole weeks that are past the longest retention of any organization and hold no unfinished message. Gives their names.
+create function drop_old_partitions() returns setof text language plpgsql as $$
+declare
+    keep interval := coalesce((select max(history_retention) from organization), interval '90 days');
+    week text;
+    monday timestamptz;
+begin
+    for week in
+        select substring(c.relname from 'message_(\d{4}w\d{2})$') from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'message'::regclass and c.relname ~ '^message_\d{4}w\d{2}$' order by 1
+    loop
+        monday := to_date(week, 'IYYY"w"IW')::timestamp at time zone 'utc';
+        exit when monday + interval '1 week' > now() - keep;
+        continue when exists (select from queue q where q.message_id >= uuid_at(monday) and q.message_id < uuid_at(monday + interval '1 week'));
+        execute format('drop table %I, %I, %I, %I, %I', 'message_' || week, 'content_' || week, 'delivery_' || week, 'attempt_' || week, 'event_' || week);
+        return next week;
+    end loop;
+end
+$$;
+
 -- What falls outside every week is still taken: a clock that is wrong must not stop the mail.
 create table message_other partition of message default;
 create table content_other partition of content default;

@@ -182,7 +182,7 @@ impl Committer {
 
     async fn try_batch(&mut self, batch: &[NewMessage]) -> Try {
         let fresh = self.connection.is_none();
-        let connection = match self.connection() .await {
+        let connection = match self.connection().await {
             Ok(connection) => connection,
             Err(error) => {
                 tracing::warn!(%error, "no connection for a batch of messages");
@@ -205,7 +205,9 @@ impl Committer {
         if self.connection.is_none() {
             let mut connection = self.pool.acquire().await?;
             // The batch statement joins arrays of unknown length: planning it anew each time costs more than running it.
-            sqlx::query!("set plan_cache_mode = force_generic_plan").execute(&mut *connection).await?;
+            sqlx::query!("set plan_cache_mode = force_generic_plan")
+                .execute(&mut *connection)
+                .await?;
             self.connection = Some(connection);
         }
         self.connection.as_deref_mut().ok_or(Error::NotFound)
@@ -229,7 +231,11 @@ async fn write_open(connection: &mut PgConnection, batch: &[NewMessage]) -> std:
         .map(|message| match taken.contains(&message.id) {
             true => Stored::KeyTaken,
             false => Stored::Committed {
-                suppressed: suppressed.iter().filter(|(id, _)| *id == message.id.0).map(|(_, number)| *number).collect(),
+                suppressed: suppressed
+                    .iter()
+                    .filter(|(id, _)| *id == message.id.0)
+                    .map(|(_, number)| *number)
+                    .collect(),
             },
         })
         .collect::<Vec<_>>();
@@ -265,7 +271,10 @@ fn classify(error: &sqlx::Error) -> Try {
 
 /// Books the idempotency keys of the batch and gives the messages whose key was taken before.
 async fn taken_keys(connection: &mut PgConnection, batch: &[NewMessage]) -> std::result::Result<HashSet<MessageId>, sqlx::Error> {
-    let keyed: Vec<_> = batch.iter().filter_map(|message| message.idempotency.as_ref().map(|key| (message, key))).collect();
+    let keyed: Vec<_> = batch
+        .iter()
+        .filter_map(|message| message.idempotency.as_ref().map(|key| (message, key)))
+        .collect();
     if keyed.is_empty() {
         return Ok(HashSet::new());
     }
@@ -284,12 +293,20 @@ async fn taken_keys(connection: &mut PgConnection, batch: &[NewMessage]) -> std:
     .fetch_all(connection)
     .await?;
     let won: HashSet<_> = won.into_iter().flatten().collect();
-    Ok(keyed.iter().filter(|(message, _)| !won.contains(&message.id.0)).map(|(message, _)| message.id).collect())
+    Ok(keyed
+        .iter()
+        .filter(|(message, _)| !won.contains(&message.id.0))
+        .map(|(message, _)| message.id)
+        .collect())
 }
 
 /// Keeps the answer that a repeated request will be given.
 async fn record_answers(connection: &mut PgConnection, batch: &[NewMessage], stored: &[Stored]) -> std::result::Result<(), sqlx::Error> {
-    let answers: Vec<_> = batch.iter().zip(stored).filter_map(|(message, stored)| answer(message, stored)).collect();
+    let answers: Vec<_> = batch
+        .iter()
+        .zip(stored)
+        .filter_map(|(message, stored)| answer(message, stored))
+        .collect();
     if answers.is_empty() {
         return Ok(());
     }
@@ -309,21 +326,35 @@ async fn record_answers(connection: &mut PgConnection, batch: &[NewMessage], sto
 }
 
 fn answer<'a>(message: &'a NewMessage, stored: &Stored) -> Option<(OrganizationId, &'a NewIdempotency, serde_json::Value)> {
-    let (Some(key), Stored::Committed { suppressed }) = (&message.idempotency, stored) else { return None };
+    let (Some(key), Stored::Committed { suppressed }) = (&message.idempotency, stored) else {
+        return None;
+    };
     let recipients: Vec<_> = (0..)
         .zip(&message.deliveries)
         .map(|(number, delivery)| {
-            let status = if suppressed.contains(&number) { DeliveryStatus::Suppressed } else { message.first_status() };
+            let status = if suppressed.contains(&number) {
+                DeliveryStatus::Suppressed
+            } else {
+                message.first_status()
+            };
             serde_json::json!({ "address": delivery.recipient, "status": status })
         })
         .collect();
-    Some((message.organization, key, serde_json::json!({ "id": message.id, "recipients": recipients })))
+    Some((
+        message.organization,
+        key,
+        serde_json::json!({ "id": message.id, "recipients": recipients }),
+    ))
 }
 
 impl NewMessage {
     /// The status its recipients start with.
     #[must_use]
     pub const fn first_status(&self) -> DeliveryStatus {
-        if self.scheduled_at.is_some() { DeliveryStatus::Scheduled } else { DeliveryStatus::Queued }
+        if self.scheduled_at.is_some() {
+            DeliveryStatus::Scheduled
+        } else {
+            DeliveryStatus::Queued
+        }
     }
 }

@@ -6,8 +6,14 @@
 pub mod acceptance;
 pub mod api_keys;
 pub mod ids;
+pub mod incarnations;
+pub mod lanes;
+pub mod maintenance;
 pub mod models;
 pub mod organizations;
+pub mod queue;
+pub mod reports;
+pub mod sending;
 pub mod sessions;
 pub mod settings;
 pub mod smtp_credentials;

@@ -35,7 +35,9 @@ pub(super) async fn of(pool: &PgPool, transaction: &str, witness: &NewMessage) -
 
 async fn ask(pool: &PgPool, transaction: &str, witness: &NewMessage) -> Result<Option<CommitVerdict>, sqlx::Error> {
     // acceptance::verdict — null when the number is too old to be remembered, or of another cluster's future
-    let asked = sqlx::query_scalar!("select pg_xact_status($1::text::xid8)", transaction).fetch_one(pool).await;
+    let asked = sqlx::query_scalar!("select pg_xact_status($1::text::xid8)", transaction)
+        .fetch_one(pool)
+        .await;
     match asked {
         Ok(Some(status)) if status == "committed" => return Ok(Some(CommitVerdict::Committed)),
         Ok(Some(status)) if status == "aborted" => return Ok(Some(CommitVerdict::Aborted)),

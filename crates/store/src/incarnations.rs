@@ -1,0 +1,102 @@
+//! Running workers, and the return of a dead one's claims to the queue.
+//!
+//! The lease is the worker's, not the delivery's: one heartbeat row per incarnation, judged by the database's clock. Nothing is
+//! deleted because a worker died: its deliveries become due again, and the attempts it had booked are recorded as in doubt.
+
+use crate::Result;
+use sqlx::{PgExecutor, PgPool};
+use uuid::Uuid;
+
+/// A worker that has not renewed for this long is dead.
+pub const DEAD_AFTER_SECONDS: f64 = 20.0;
+
+/// Registers a new worker.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn start(executor: impl PgExecutor<'_>, worker: Uuid, host: &str) -> Result<()> {
+    // incarnations::start
+    sqlx::query!("insert into worker_incarnation (id, host) values ($1, $2)", worker, host)
+        .execute(executor)
+        .await?;
+    Ok(())
+}
+
+/// Renews the heartbeat. `false`: this worker was declared dead, its claims are gone, and it must start anew.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn renew(executor: impl PgExecutor<'_>, worker: Uuid) -> Result<bool> {
+    // incarnations::renew
+    let done = sqlx::query!("update worker_incarnation set renewed_at = now() where id = $1", worker)
+        .execute(executor)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes leave. Claims that are still held go back at once, without being counted in doubt when `dialled` excludes them.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn stop(pool: &PgPool, worker: Uuid) -> Result<u64> {
+    let mut transaction = pool.begin().await?;
+    // incarnations::stop — declared dead now, so that the one piece of code for dead workers also serves a stopping one
+    sqlx::query!("update worker_incarnation set renewed_at = '-infinity' where id = $1", worker)
+        .execute(&mut *transaction)
+        .await?;
+    let freed = free(&mut transaction, 0.0, Some(worker)).await?;
+    transaction.commit().await?;
+    Ok(freed)
+}
+
+/// Returns the claims of every worker that has not renewed for `older_than_seconds`. Gives how many came back.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn bury(pool: &PgPool, older_than_seconds: f64) -> Result<u64> {
+    let mut transaction = pool.begin().await?;
+    let freed = free(&mut transaction, older_than_seconds, None).await?;
+    transaction.commit().await?;
+    Ok(freed)
+}
+
+async fn free(connection: &mut sqlx::PgConnection, older_than_seconds: f64, only: Option<Uuid>) -> Result<u64> {
+    // incarnations::free — the dead are locked first, so that two processes do not bury the same one
+    let dead = sqlx::query_scalar!(
+        "select id from worker_incarnation where renewed_at <= now() - make_interval(secs => $1) and ($2::uuid is null or id = $2)
+         for update skip locked",
+        older_than_seconds,
+        only
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    if dead.is_empty() {
+        return Ok(0);
+    }
+    let freed = sqlx::query!(
+        r#"with lost as (
+             select message_id, number, organization_id, worker_id, claimed_at, attempts from queue where worker_id = any($1) for update
+         ), freed as (
+             update queue q set worker_id = null, token = null, claimed_at = null, due_at = now()
+             from lost where (q.message_id, q.number) = (lost.message_id, lost.number)
+         ), delivery_rows as (
+             update delivery d set status = 'deferred', attempts = lost.attempts, reason = 'the worker that tried it ended before the outcome was known'
+             from lost where (d.message_id, d.number) = (lost.message_id, lost.number) and d.finished_at is null
+         ), attempt_rows as (
+             insert into attempt (message_id, id, organization_id, started_at, duration_ms, outcome, response, recipients, transcript)
+             select lost.message_id, new_uuid(), lost.organization_id, min(lost.claimed_at),
+                 (extract(epoch from now() - min(lost.claimed_at)) * 1000)::int, 'in_doubt',
+                 'the worker ended before the outcome was known', array_agg(d.recipient order by d.number), ''
+             from lost join delivery d on (d.message_id, d.number) = (lost.message_id, lost.number)
+             group by lost.message_id, lost.organization_id, lost.worker_id, d.destination
+         )
+         select count(*) as "freed!" from lost"#,
+        &dead
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    sqlx::query!("delete from worker_incarnation where id = any($1)", &dead)
+        .execute(connection)
+        .await?;
+    Ok(u64::try_from(freed.freed).unwrap_or_default())
+}

@@ -1,0 +1,238 @@
+//! The queue: claiming deliveries and writing their outcomes, both in batches.
+//!
+//! Promises: a claim is one short committed statement that books the attempt before anybody dials; an outcome counts only if it
+//! presents the claim's token (fencing); the cost of a claim does not depend on how much else is waiting. No transaction is
+//! open between the two. Which lanes to serve is the worker's decision.
+
+mod outcome;
+
+use crate::{
+    Result,
+    ids::{DomainId, MessageId, OrganizationId},
+    models::{Direction, Via},
+};
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgExecutor, PgPool};
+use uuid::Uuid;
+
+pub use outcome::{AttemptRecord, Finish, Outcome, Written, finish};
+
+/// How many deliveries of one lane a claim may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Want {
+    /// The lane.
+    pub lane: i64,
+    /// At most so many.
+    pub room: i32,
+    /// Nothing unclaimed is due before then, as far as the worker knows: spares the claim the walk over rows that are finished but not yet
+    /// vacuumed.
+    pub since: DateTime<Utc>,
+}
+
+/// A claimed delivery, with what a worker must know of its message.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// Its message.
+    pub message: MessageId,
+    /// Its number within the message.
+    pub number: i32,
+    /// Whose it is.
+    pub organization: OrganizationId,
+    /// Its lane.
+    pub lane: i64,
+    /// To be presented with the outcome.
+    pub token: Uuid,
+    /// Attempts including this one.
+    pub attempts: i32,
+    /// When it was due.
+    pub due_at: DateTime<Utc>,
+    /// Given up after then.
+    pub expires_at: DateTime<Utc>,
+    /// The database's clock at the claim.
+    pub claimed_at: DateTime<Utc>,
+    /// As it will be dialled.
+    pub recipient: String,
+    /// The same for recipients that share a transaction.
+    pub destination: i16,
+    /// RFC 3461 NOTIFY bits.
+    pub dsn_notify: Option<i16>,
+    /// RFC 3461 ORCPT, decoded.
+    pub dsn_orcpt: Option<String>,
+    /// Which way the message goes.
+    pub direction: Direction,
+    /// By which door it came.
+    pub via: Via,
+    /// The domain it is sent as.
+    pub domain: Option<DomainId>,
+    /// Empty: the null reverse-path.
+    pub envelope_sender: String,
+    /// Octets of the raw message.
+    pub size_bytes: i32,
+    /// The body holds octets above 127.
+    pub eight_bit: bool,
+    /// Envelope or header need SMTPUTF8.
+    pub smtputf8: bool,
+    /// RFC 3461 ENVID.
+    pub dsn_envid: Option<String>,
+    /// RFC 3461 RET=HDRS.
+    pub dsn_headers_only: bool,
+    /// W3C traceparent of the accepting session.
+    pub trace_context: Option<String>,
+    /// When the message was accepted.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A connection for claims, with the planner told to walk indexes: its guess at how many rows a limit lets through would
+/// otherwise make it read whole tables once the queue is long.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn claim_connection(pool: &PgPool) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>> {
+    let mut connection = pool.acquire().await?;
+    for setting in [
+        "plan_cache_mode",
+        "enable_seqscan",
+        "enable_hashjoin",
+        "enable_mergejoin",
+        "enable_bitmapscan",
+    ] {
+        let value = if setting == "plan_cache_mode" {
+            "force_generic_plan"
+        } else {
+            "off"
+        };
+        sqlx::query!("select set_config($1, $2, false)", setting, value)
+            .fetch_one(&mut *connection)
+            .await?;
+    }
+    Ok(connection)
+}
+
+/// Claims due deliveries of the wanted lanes for a worker.
+///
+/// # Errors
+/// When the database is out of reach. Nothing is claimed then, or the claim dies with the worker's incarnation.
+pub async fn claim(connection: &mut PgConnection, worker: Uuid, wants: &[Want]) -> Result<Vec<Claimed>> {
+    let token = Uuid::new_v4();
+    // queue::claim
+    let rows = sqlx::query!(
+        r#"with wanted as (
+             select * from unnest($1::bigint[], $2::int[], $3::timestamptz[]) as w(lane_id, room, since)
+         ), picked as (
+             select p.message_id, p.number from wanted w cross join lateral (
+                 select q.message_id, q.number from queue q
+                 where q.lane_id = w.lane_id and q.due_at >= w.since and q.due_at <= now() and q.worker_id is null and not q.held
+                 order by q.due_at limit w.room for update skip locked
+             ) p
+         ), claimed as (
+             update queue q set worker_id = $4, token = $5, claimed_at = now(), attempts = q.attempts + 1
+             from picked p where q.message_id = p.message_id and q.number = p.number
+             returning q.message_id, q.number, q.organization_id, q.lane_id, q.attempts, q.due_at, q.expires_at
+         )
+         select c.message_id, c.number, c.organization_id, c.lane_id, c.attempts, c.due_at, c.expires_at, now() as "claimed_at!",
+             d.recipient, d.destination, d.dsn_notify, d.dsn_orcpt, m.direction as "direction: Direction", m.via as "via: Via", m.domain_id,
+             m.envelope_sender, m.size_bytes, m.eight_bit, m.smtputf8, m.dsn_envid, m.dsn_headers_only, m.trace_context, m.created_at
+         from claimed c
+         join delivery d on d.message_id = c.message_id and d.number = c.number
+         join message m on m.organization_id = c.organization_id and m.id = c.message_id"#,
+        &wants.iter().map(|want| want.lane).collect::<Vec<_>>(),
+        &wants.iter().map(|want| want.room).collect::<Vec<_>>(),
+        &wants.iter().map(|want| want.since).collect::<Vec<_>>(),
+        worker,
+        token
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Claimed {
+            message: MessageId(row.message_id),
+            number: row.number,
+            organization: OrganizationId(row.organization_id),
+            lane: row.lane_id,
+            token,
+            attempts: row.attempts,
+            due_at: row.due_at,
+            expires_at: row.expires_at,
+            claimed_at: row.claimed_at,
+            recipient: row.recipient,
+            destination: row.destination,
+            dsn_notify: row.dsn_notify,
+            dsn_orcpt: row.dsn_orcpt,
+            direction: row.direction,
+            via: row.via,
+            domain: row.domain_id.map(DomainId),
+            envelope_sender: row.envelope_sender,
+            size_bytes: row.size_bytes,
+            eight_bit: row.eight_bit,
+            smtputf8: row.smtputf8,
+            dsn_envid: row.dsn_envid,
+            dsn_headers_only: row.dsn_headers_only,
+            trace_context: row.trace_context,
+            created_at: row.created_at,
+        })
+        .collect())
+}
+
+/// The raw bodies of some messages. A message whose body is gone is absent from the answer.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn bodies(executor: impl PgExecutor<'_>, messages: &[MessageId]) -> Result<Vec<(MessageId, Vec<u8>)>> {
+    let ids: Vec<Uuid> = messages.iter().map(|message| message.0).collect();
+    // queue::bodies
+    let rows = sqlx::query!(
+        "select c.message_id, c.raw from unnest($1::uuid[]) m(id) join content c on c.message_id = m.id",
+        &ids
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(|row| (MessageId(row.message_id), row.raw)).collect())
+}
+
+/// Replaces a body by what was really delivered: capture mode shows the bytes that would have left.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn replace_body(executor: impl PgExecutor<'_>, message: MessageId, raw: &[u8]) -> Result<()> {
+    // queue::replace_body
+    sqlx::query!("update content set raw = $2 where message_id = $1", message.0, raw)
+        .execute(executor)
+        .await?;
+    Ok(())
+}
+
+/// How much is waiting, for the metrics.
+#[derive(Debug, Clone, Copy)]
+pub struct Depth {
+    /// Rows in the queue, by the planner's estimate when there are many.
+    pub rows: i64,
+    /// Age in seconds of the delivery that has been due longest.
+    pub oldest_due_seconds: f64,
+}
+
+/// Measures the queue without reading all of it.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn depth(executor: impl PgExecutor<'_>) -> Result<Depth> {
+    // queue::depth — counting a million rows every few seconds would itself be a load
+    let row = sqlx::query!(
+        r#"select
+             case when c.reltuples > 100000 then c.reltuples::bigint else (select count(*) from (select from queue limit 200000) q) end as "rows!",
+             coalesce((with recursive step as (
+                 (select q.lane_id from queue q order by q.lane_id limit 1)
+                 union all
+                 select (select q.lane_id from queue q where q.lane_id > step.lane_id order by q.lane_id limit 1) from step where step.lane_id is not null
+             ) select extract(epoch from now() - min(first.due_at))::float8 from step cross join lateral (
+                 select q.due_at from queue q where q.lane_id = step.lane_id and not q.held order by q.due_at limit 1
+             ) first where first.due_at <= now()), 0) as "oldest!"
+           from pg_class c where c.oid = 'queue'::regclass"#
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(Depth {
+        rows: row.rows,
+        oldest_due_seconds: row.oldest,
+    })
+}
