@@ -1,0 +1,14 @@
+//! Header fields: finding them, reading a few of them, adding and removing some without touching another byte.
+//!
+//! [`Headers::scan`] never fails: whatever stands before the first empty line is the header, and a line in it that is no field
+//! is a field without a name. Nothing is copied. How many fields and octets to tolerate is for the caller ([`crate::content`]).
+
+mod author;
+mod decode;
+mod edit;
+mod scan;
+
+pub use author::{author, authors};
+pub use decode::{decode, unfold};
+pub use edit::{prepend, remove};
+pub use scan::{Field, Fields, Headers};
