@@ -1,1 +1,1 @@
-//! End-to-end scenarios over the real binaries; see `tests/tests`.
+//! Nothing of its own: the package carries the tests that look at the whole workspace; see `tests/tests`.
