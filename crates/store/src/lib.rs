@@ -5,11 +5,19 @@
 
 pub mod acceptance;
 pub mod api_keys;
+pub mod attempts;
+pub mod bounces;
+pub mod dkim_keys;
+pub mod domains;
+pub mod events;
+pub mod idempotency;
 pub mod ids;
 pub mod incarnations;
 pub mod lanes;
 pub mod maintenance;
+pub mod messages;
 pub mod models;
+pub mod operator;
 pub mod organizations;
 pub mod queue;
 pub mod reports;
@@ -17,7 +25,9 @@ pub mod sending;
 pub mod sessions;
 pub mod settings;
 pub mod smtp_credentials;
+pub mod suppressions;
 pub mod users;
+pub mod wake;
 
 mod connection;
 mod error;
