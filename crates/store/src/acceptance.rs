@@ -358,3 +358,71 @@ impl NewMessage {
         }
     }
 }
+
+/// What an idempotency key was used for before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Previous {
+    /// A request that was not the same.
+    OtherRequest,
+    /// The same request, which is not answered yet.
+    Running,
+    /// The same request, answered with this message.
+    Answered {
+        /// The message it made.
+        message: MessageId,
+        /// Its recipients with the status they started with.
+        recipients: Vec<(String, DeliveryStatus)>,
+    },
+}
+
+#[derive(serde::Deserialize)]
+struct StoredAnswer {
+    recipients: Vec<StoredRecipient>,
+}
+
+#[derive(serde::Deserialize)]
+struct StoredRecipient {
+    address: String,
+    status: DeliveryStatus,
+}
+
+/// What became of the first request with this key.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn previous(pool: &PgPool, organization: OrganizationId, key: &NewIdempotency) -> Result<Previous> {
+    // acceptance::previous
+    let row = sqlx::query!(
+        "select request_hash, response, message_id from idempotency_record where (organization_id, route, key) = ($1, $2, $3)",
+        organization.0,
+        key.route,
+        key.key
+    )
+    .fetch_optional(pool)
+    .await?;
+    let Some(row) = row else { return Ok(Previous::Running) };
+    if row.request_hash != key.request_hash {
+        return Ok(Previous::OtherRequest);
+    }
+    let (Some(response), Some(message)) = (row.response, row.message_id) else {
+        return Ok(Previous::Running);
+    };
+    let answer: StoredAnswer = serde_json::from_value(response).map_err(|error| Error::Other(sqlx::Error::Decode(error.into())))?;
+    Ok(Previous::Answered {
+        message: MessageId(message),
+        recipients: answer
+            .recipients
+            .into_iter()
+            .map(|recipient| (recipient.address, recipient.status))
+            .collect(),
+    })
+}
+
+/// Stores one message inside the caller's transaction: a report goes out in the transaction that takes the debt.
+///
+/// # Errors
+/// When the database is out of reach or refuses the data.
+pub async fn insert(connection: &mut PgConnection, message: &NewMessage) -> Result<()> {
+    Columns::of(std::iter::once(message)).insert(connection).await?;
+    Ok(())
+}
