@@ -7,11 +7,13 @@
 //! Not here: the SMTP conversation (`smtp`), signatures (`mailauth`), policy (`intake`).
 
 pub mod address;
+pub mod content;
 pub mod domain;
 pub mod envelope;
 pub mod header;
 pub mod quote;
 pub mod return_path;
+pub mod srs;
 pub mod status;
 pub mod trace;
 
