@@ -28,15 +28,18 @@ pub enum Purpose {
     Cursor,
     /// The value by which a start with another secret is noticed.
     Check,
+    /// Encryption of answers kept for repeated requests.
+    Answer,
 }
 
-const PURPOSES: [Purpose; 6] = [
+const PURPOSES: [Purpose; 7] = [
     Purpose::ApiKey,
     Purpose::SmtpCredential,
     Purpose::Dkim,
     Purpose::ReturnPath,
     Purpose::Cursor,
     Purpose::Check,
+    Purpose::Answer,
 ];
 
 impl Purpose {
@@ -48,6 +51,7 @@ impl Purpose {
             Self::ReturnPath => "return-path",
             Self::Cursor => "cursor",
             Self::Check => "check",
+            Self::Answer => "answer",
         }
     }
 }
