@@ -200,7 +200,7 @@ async fn a_paused_server_costs_one_timeout() {
         timeout: Duration::from_millis(50),
     })
     .unwrap();
-    let quota = Quota::per_minute(100);
+    let quota = Quota::per_minute(1_000);
     server.signal("-STOP");
     let asked = Instant::now();
     for _ in 0..200 {
