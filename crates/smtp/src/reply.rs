@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::Write as _;
 
 use mail::status::EnhancedCode;
 
@@ -78,8 +79,8 @@ impl Reply {
             wire.extend_from_slice(&digits(self.code));
             wire.push(if lines.peek().is_some() { b'-' } else { b' ' });
             if let Some(enhanced) = self.enhanced {
-                wire.extend_from_slice(enhanced.to_string().as_bytes());
-                wire.push(b' ');
+                // Writing to a Vec cannot fail.
+                let _ = write!(wire, "{enhanced} ");
             }
             let room = 510usize.saturating_sub(wire.len() - start);
             wire.extend(
