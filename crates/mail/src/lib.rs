@@ -9,8 +9,10 @@
 pub mod address;
 pub mod content;
 pub mod domain;
+pub mod dsn;
 pub mod envelope;
 pub mod header;
+mod mime;
 pub mod quote;
 pub mod return_path;
 pub mod srs;

@@ -1,6 +1,6 @@
-//! xtext: how DSN parameters travel in an SMTP command (RFC 3461 §4).
+//! xtext: how DSN parameters travel in an SMTP command (RFC 3461 §4); and quoted-printable for texts of our own.
 //!
-//! Encoding is total; decoding refuses what the grammar refuses, so a bad ENVID or ORCPT is a 501 and not a guess.
+//! Encoding is total; decoding of xtext refuses what the grammar refuses, so a bad ENVID or ORCPT is a 501 and not a guess.
 
 use std::fmt::Write as _;
 
@@ -70,9 +70,55 @@ fn hex_digit(byte: u8) -> Option<u8> {
     }
 }
 
+/// A text in quoted-printable (RFC 2045 §6.7), whatever its line ends were with CRLF, lines of at most 76 characters.
+#[must_use]
+pub fn quoted_printable(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len() + text.len() / 8);
+    let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).peekable();
+    while let Some(line) = lines.next() {
+        let mut column = 0;
+        let mut bytes = line.bytes().peekable();
+        while let Some(byte) = bytes.next() {
+            // A blank at the end of a line is lost on the way, and a dot or `From ` at its beginning may be changed.
+            let last = bytes.peek().is_none();
+            let literal = match byte {
+                b' ' | b'\t' => !last,
+                b'.' | b'F' => column > 0,
+                b'=' => false,
+                _ => byte.is_ascii_graphic(),
+            };
+            let width = if literal { 1 } else { 3 };
+            if column + width > 75 {
+                encoded.push_str("=\r\n");
+                column = 0;
+            }
+            if literal {
+                encoded.push(char::from(byte));
+            } else {
+                // Writing to a String cannot fail.
+                let _ = write!(encoded, "={byte:02X}");
+            }
+            column += width;
+        }
+        if lines.peek().is_some() {
+            encoded.push_str("\r\n");
+        }
+    }
+    encoded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quoted_printable_keeps_lines_short_and_their_ends_crlf() {
+        assert_eq!(quoted_printable("a=b\nü \r\n.x"), "a=3Db\r\n=C3=BC=20\r\n=2Ex");
+        assert_eq!(quoted_printable("a\rb\0"), "a=0Db=00");
+        let long = quoted_printable(&"ü".repeat(500));
+        assert!(long.lines().all(|line| line.len() <= 76));
+        assert_eq!(long.replace("=\r\n", ""), "=C3=BC".repeat(500));
+    }
 
     #[test]
     fn encoding_leaves_plain_text_alone_and_escapes_the_rest() {

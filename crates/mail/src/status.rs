@@ -48,7 +48,9 @@ impl EnhancedCode {
     #[must_use]
     pub fn find(text: &str) -> Option<Self> {
         text.split(|character: char| !(character.is_ascii_alphanumeric() || matches!(character, '.' | ':' | '@' | '_')))
-            .find_map(|word| Self::parse(word.trim_matches([':', '.'])).ok())
+            .filter_map(|word| Self::parse(word.trim_matches([':', '.'])).ok())
+            // No subject above 7 is registered: `Exim 4.92.3` is a program's version.
+            .find(|code| code.1 <= 7)
     }
 
     /// 2: delivered.
@@ -111,6 +113,7 @@ mod tests {
         assert_eq!(EnhancedCode::find("550 5.7.1: refused"), Some(EnhancedCode(5, 7, 1)));
         assert_eq!(EnhancedCode::find("Sorry. (#5.1.1)"), Some(EnhancedCode(5, 1, 1)));
         assert_eq!(EnhancedCode::find("from 10.5.1.1 we heard nothing"), None);
+        assert_eq!(EnhancedCode::find("Exim 4.92.3 says 4.7.1"), Some(EnhancedCode(4, 7, 1)));
         assert_eq!(EnhancedCode(4, 4, 7).to_string(), "4.4.7");
     }
 }

@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use mail_parser::decoders::charsets::map::charset_decoder;
 
 /// Senders drop the padding of encoded words; reading them must not depend on it.
-const FORGIVING: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const FORGIVING_BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -103,7 +103,7 @@ fn encoded_word(text: &str) -> Option<EncodedWord<'_>> {
     let end = rest.find("?=")?;
     let payload = &rest[..end];
     let octets = match encoding {
-        "B" | "b" => FORGIVING.decode(payload.trim_ascii()).ok()?,
+        "B" | "b" => FORGIVING_BASE64.decode(payload.trim_ascii()).ok()?,
         "Q" | "q" => q_decode(payload),
         _ => return None,
     };
