@@ -69,7 +69,7 @@ impl Limiter {
     /// When the URL cannot be read.
     pub fn redis(settings: RedisSettings<'_>) -> Result<Self, BadUrl> {
         let shared = Shared::new(settings.url, settings.max_connections, settings.timeout)?;
-        metrics::gauge!("rate_limit_fallback").set(0.0);
+        metrics::gauge!("postroad_rate_limit_fallback").set(0.0);
         Ok(Self(Arc::new(Inner {
             alone: InProcess::new(CAPACITY),
             shared: Some(shared),
@@ -101,8 +101,8 @@ impl Limiter {
             return;
         }
         tracing::warn!(cause = %away, "redis is away: rate limits hold per process until it returns");
-        metrics::gauge!("rate_limit_fallback").set(1.0);
-        metrics::counter!("rate_limit_fallbacks_total").increment(1);
+        metrics::gauge!("postroad_rate_limit_fallback").set(1.0);
+        metrics::counter!("postroad_rate_limit_fallbacks_total").increment(1);
         let inner = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             loop {
@@ -117,7 +117,7 @@ impl Limiter {
                 if shared.probe().await.is_ok() {
                     inner.away.store(false, Ordering::Release);
                     tracing::info!("redis is back: rate limits are shared again");
-                    metrics::gauge!("rate_limit_fallback").set(0.0);
+                    metrics::gauge!("postroad_rate_limit_fallback").set(0.0);
                     return;
                 }
             }

@@ -181,7 +181,11 @@ async fn a_killed_server_is_replaced_at_once_and_found_again() {
         .map(|decision| decision.allowed)
         .into();
     assert_eq!(alone, [true, false], "limits hold without redis");
-    assert!(asked.elapsed() < Duration::from_millis(1_500), "nobody waited: {:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_millis(1_500),
+        "nobody waited: {:?}",
+        asked.elapsed()
+    );
     assert!(limiter.fallen_back());
 
     let server = Server::start_on(port);
