@@ -11,6 +11,7 @@ pub mod dkim_keys;
 pub mod domains;
 pub mod events;
 pub mod idempotency;
+pub mod durability;
 pub mod ids;
 pub mod incarnations;
 pub mod lanes;
