@@ -123,6 +123,7 @@ create table queue (
     due_at timestamptz not null,
     expires_at timestamptz not null,
     attempts integer not null default 0, -- booked by the claim, before dialling
+    lost integer not null default 0, -- workers that ended while holding it, since the last outcome
     held boolean not null default false,
     worker_id uuid, -- the incarnation that holds it
     token uuid, -- the outcome must present it

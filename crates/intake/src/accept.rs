@@ -1,7 +1,8 @@
 //! The door itself: checks in order, then the group commit.
 
 use crate::{
-    Accepted, AcceptedRecipient, NoQuota, Quota, Refusal, Sender, Submission, Wake, batcher::Batcher, bounces, directory::Directory, message, policy,
+    Accepted, AcceptedRecipient, NoQuota, Quota, Refusal, Sender, Submission, Wake, batcher::Batcher, bounces, directory::Directory,
+    message, policy,
 };
 use chrono::Utc;
 use mail::{Address, ReversePath, content::ContentFacts, return_path::ReturnPaths};
@@ -22,10 +23,35 @@ pub struct Settings {
     pub max_message_bytes: usize,
     /// Recipients of a message at most.
     pub max_recipients: usize,
+    /// Received fields beyond which a message is going round in circles (RFC 5321 §6.3 asks for at least 100).
+    pub max_hops: usize,
+    /// Limits of one commit.
+    pub batch: BatchLimits,
     /// How long delivery is tried.
     pub expire_after: chrono::Duration,
     /// Capture mode: nothing leaves, so the ownership of the sender's domain is not asked for.
     pub waive_ownership: bool,
+}
+
+/// How much one commit takes, and how much may wait for one.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Messages of one commit.
+    pub messages: usize,
+    /// Octets of one commit, but for a single message that has more.
+    pub bytes: usize,
+    /// Octets of messages on their way into the database; beyond, sessions wait for room.
+    pub waiting_bytes: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self {
+            messages: 256,
+            bytes: 8 << 20,
+            waiting_bytes: 96 << 20,
+        }
+    }
 }
 
 /// The door. Cheap to share by `Arc`.
@@ -46,7 +72,7 @@ impl Intake {
     pub fn new(pool: PgPool, settings: Settings, return_paths: ReturnPaths, wake: Wake) -> Self {
         Self {
             directory: Directory::new(pool.clone()),
-            batcher: Batcher::start(pool.clone()),
+            batcher: Batcher::start(pool.clone(), settings.batch),
             pool,
             settings,
             return_paths,
@@ -96,7 +122,9 @@ impl Intake {
     async fn try_accept(&self, mut submission: Submission) -> Result<Accepted, Refusal> {
         let count = submission.envelope.recipients.len();
         if count == 0 || count > self.settings.max_recipients {
-            return Err(Refusal::RecipientCount { limit: self.settings.max_recipients });
+            return Err(Refusal::RecipientCount {
+                limit: self.settings.max_recipients,
+            });
         }
         let facts = message::inspect(&submission, &self.settings)?;
         let domain = self.authorize(&submission, &facts).await?;
@@ -106,7 +134,9 @@ impl Intake {
         self.quota
             .reserve(submission.sender.organization, count)
             .await
-            .map_err(|full| Refusal::QuotaExceeded { retry_after: full.retry_after })?;
+            .map_err(|full| Refusal::QuotaExceeded {
+                retry_after: full.retry_after,
+            })?;
         let prepared = message::prepare(submission, &facts, domain, &self.settings, Utc::now());
         let mut new = prepared.message;
         let lanes = self.directory.lanes(prepared.lanes).await?;
@@ -148,14 +178,18 @@ impl Intake {
 
     async fn may_send_as(&self, sender: &Sender, address: &Address) -> Result<Option<DomainId>, Refusal> {
         if !policy::may_send_as(&sender.allowed_from, address) {
-            return Err(Refusal::SenderNotAllowed { address: address.to_string() });
+            return Err(Refusal::SenderNotAllowed {
+                address: address.to_string(),
+            });
         }
         let verified = match address.domain() {
             Some(domain) => self.directory.verified(sender.organization, domain.as_str()).await?,
             None => None,
         };
         if verified.is_none() && !self.settings.waive_ownership {
-            return Err(Refusal::DomainNotVerified { domain: address.host().to_string() });
+            return Err(Refusal::DomainNotVerified {
+                domain: address.host().to_string(),
+            });
         }
         Ok(verified)
     }
@@ -191,10 +225,18 @@ impl Answer {
             .zip(self.recipients)
             .map(|(number, address)| AcceptedRecipient {
                 address,
-                status: if suppressed.contains(&number) { DeliveryStatus::Suppressed } else { self.status },
+                status: if suppressed.contains(&number) {
+                    DeliveryStatus::Suppressed
+                } else {
+                    self.status
+                },
             })
             .collect();
-        Accepted { message: self.message, recipients, replayed: false }
+        Accepted {
+            message: self.message,
+            recipients,
+            replayed: false,
+        }
     }
 
     async fn replay(self, pool: &PgPool) -> Result<Accepted, Refusal> {
@@ -204,7 +246,10 @@ impl Answer {
             acceptance::Previous::Running => Err(Refusal::KeyInProgress),
             acceptance::Previous::Answered { message, recipients } => Ok(Accepted {
                 message,
-                recipients: recipients.into_iter().map(|(address, status)| AcceptedRecipient { address, status }).collect(),
+                recipients: recipients
+                    .into_iter()
+                    .map(|(address, status)| AcceptedRecipient { address, status })
+                    .collect(),
                 replayed: true,
             }),
         }

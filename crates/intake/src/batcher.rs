@@ -2,6 +2,7 @@
 //!
 //! No timer: an idle system commits at once, a busy one fills its batches by itself. A batch is bounded in rows and bytes.
 
+use crate::accept::BatchLimits;
 use std::time::Instant;
 use store::{
     PgPool,
@@ -9,17 +10,10 @@ use store::{
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-/// Messages of one batch at most.
-const MAX_MESSAGES: usize = 256;
 /// Recipients of one batch at most, but for a single message that has more.
 const MAX_DELIVERIES: usize = 2_000;
-/// Octets of one batch at most, but for a single message that has more.
-const MAX_BYTES: usize = 8 << 20;
 /// Messages that may wait for a batch: beyond, their sessions wait for room.
 const WAITING: usize = 1_024;
-/// Octets of messages that may be on their way into the database at a time, in KiB.
-const MEMORY_KIB: u32 = 96 << 10;
-
 struct Pending {
     message: NewMessage,
     answer: oneshot::Sender<Stored>,
@@ -30,20 +24,28 @@ struct Pending {
 pub(crate) struct Batcher {
     pending: mpsc::Sender<Pending>,
     memory: Semaphore,
+    memory_kib: u32,
 }
 
 impl Batcher {
     /// Starts the committing task; it ends when the last handle is dropped and everything handed in is answered.
-    pub(crate) fn start(pool: PgPool) -> Self {
+    pub(crate) fn start(pool: PgPool, limits: BatchLimits) -> Self {
         let (pending, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(run(pool, waiting));
-        Self { pending, memory: Semaphore::new(MEMORY_KIB as usize) }
+        tokio::spawn(run(pool, limits, waiting));
+        let memory_kib = u32::try_from(limits.waiting_bytes >> 10).unwrap_or(u32::MAX).max(1);
+        Self {
+            pending,
+            memory: Semaphore::new(memory_kib as usize),
+            memory_kib,
+        }
     }
 
     /// Stores one message. The answer comes after COMMIT.
     pub(crate) async fn store(&self, message: NewMessage) -> Stored {
-        let kib = u32::try_from(message.raw.len() >> 10).unwrap_or(u32::MAX).clamp(1, MEMORY_KIB);
-        let Ok(_room) = self.memory.acquire_many(kib).await else { return Stored::Unavailable };
+        let kib = u32::try_from(message.raw.len() >> 10).unwrap_or(u32::MAX).clamp(1, self.memory_kib);
+        let Ok(_room) = self.memory.acquire_many(kib).await else {
+            return Stored::Unavailable;
+        };
         let (answer, answered) = oneshot::channel();
         if self.pending.send(Pending { message, answer }).await.is_err() {
             return Stored::Unavailable;
@@ -53,7 +55,7 @@ impl Batcher {
     }
 }
 
-async fn run(pool: PgPool, mut waiting: mpsc::Receiver<Pending>) {
+async fn run(pool: PgPool, limits: BatchLimits, mut waiting: mpsc::Receiver<Pending>) {
     let mut committer = Committer::new(pool);
     let mut next = None;
     loop {
@@ -65,9 +67,9 @@ async fn run(pool: PgPool, mut waiting: mpsc::Receiver<Pending>) {
             },
         };
         let mut batch = Gathering::new(first);
-        while batch.messages.len() < MAX_MESSAGES {
+        while batch.messages.len() < limits.messages {
             let Ok(pending) = waiting.try_recv() else { break };
-            if let Some(left_over) = batch.add(pending) {
+            if let Some(left_over) = batch.add(pending, limits.bytes) {
                 next = Some(left_over);
                 break;
             }
@@ -87,13 +89,21 @@ struct Gathering {
 impl Gathering {
     fn new(first: Pending) -> Self {
         let (bytes, deliveries) = (first.message.raw.len(), first.message.deliveries.len());
-        Self { messages: vec![first.message], answers: vec![first.answer], bytes, deliveries }
+        Self {
+            messages: vec![first.message],
+            answers: vec![first.answer],
+            bytes,
+            deliveries,
+        }
     }
 
     /// Takes the message, or gives it back when it does not fit.
-    fn add(&mut self, pending: Pending) -> Option<Pending> {
-        let (bytes, deliveries) = (self.bytes + pending.message.raw.len(), self.deliveries + pending.message.deliveries.len());
-        if bytes > MAX_BYTES || deliveries > MAX_DELIVERIES {
+    fn add(&mut self, pending: Pending, most_bytes: usize) -> Option<Pending> {
+        let (bytes, deliveries) = (
+            self.bytes + pending.message.raw.len(),
+            self.deliveries + pending.message.deliveries.len(),
+        );
+        if bytes > most_bytes || deliveries > MAX_DELIVERIES {
             return Some(pending);
         }
         (self.bytes, self.deliveries) = (bytes, deliveries);

@@ -7,8 +7,8 @@
 use crate::{Idempotency, Intake, Refusal, Submission};
 use chrono::Utc;
 use mail::{
-    Address,
-    dsn::{self, Action, Report, ReportKind},
+    Address, EnhancedCode,
+    dsn::{self, Action, Kind, Report},
     return_path,
 };
 use sha2::{Digest, Sha256};
@@ -42,14 +42,19 @@ impl Intake {
         if domain.as_str() != self.settings.hostname && !self.directory.is_hosted(domain.as_str()).await? {
             return Ok(None);
         }
-        let (message, destination) = self.return_paths.decode(recipient.local_part()).map_err(|_| Refusal::InvalidReturnPath)?;
+        let (message, destination) = self
+            .return_paths
+            .decode(recipient.local_part())
+            .map_err(|_| Refusal::InvalidReturnPath)?;
         let minted = i64::try_from(return_path::minted_at(message)).unwrap_or(i64::MAX);
         let age = Utc::now().timestamp_millis().saturating_sub(minted);
         if age > chrono::Duration::days(MAX_AGE_DAYS).num_milliseconds() {
             return Err(Refusal::InvalidReturnPath);
         }
-        let target =
-            BounceTarget { message: MessageId(Uuid::from_bytes(message)), destination: i16::try_from(destination).map_err(|_| Refusal::InvalidReturnPath)? };
+        let target = BounceTarget {
+            message: MessageId(Uuid::from_bytes(message)),
+            destination: i16::try_from(destination).map_err(|_| Refusal::InvalidReturnPath)?,
+        };
         match bounces::standing(&self.pool, target.message, target.destination).await? {
             Known::Open => Ok(Some(target)),
             Known::Unknown | Known::Settled => Err(Refusal::InvalidReturnPath),
@@ -76,20 +81,22 @@ fn findings(report: &Report) -> Vec<Finding> {
         .iter()
         .filter_map(|recipient| {
             let kind = match (report.kind, recipient.action) {
-                (ReportKind::Complaint, _) => FindingKind::Complaint,
-                (_, Some(Action::Failed)) => FindingKind::Failure,
-                (_, Some(Action::Delayed)) => FindingKind::Delay,
-                (ReportKind::Failure, None) => FindingKind::Failure,
+                (Kind::Complaint, _) => FindingKind::Complaint,
+                (_, Action::Failed) => FindingKind::Failure,
+                (_, Action::Delayed) => FindingKind::Delay,
                 _ => return None,
             };
-            let code = recipient.status;
             Some(Finding {
-                recipients: [&recipient.final_recipient, &recipient.original_recipient].into_iter().flatten().map(|address| address.to_lowercase()).collect(),
+                recipients: [&recipient.final_recipient, &recipient.original_recipient]
+                    .into_iter()
+                    .flatten()
+                    .map(Address::folded)
+                    .collect(),
                 kind,
-                enhanced_code: code.map(|code| code.to_string()),
+                enhanced_code: recipient.status.map(|code| code.to_string()),
                 reason: recipient.diagnostic.clone(),
-                // 5.1.x: the address is at fault, not this message
-                suppress: kind == FindingKind::Complaint || code.is_some_and(|code| code.0 == 5 && code.1 == 1),
+                // RFC 3463 5.1.1 and 5.1.6: the address is at fault, not this message
+                suppress: kind == FindingKind::Complaint || matches!(recipient.status, Some(EnhancedCode(5, 1, 1 | 6))),
             })
         })
         .collect()
@@ -105,5 +112,9 @@ pub(crate) fn smtp_idempotency(key: String, submission: &Submission) -> Idempote
     }
     hash.update([0, 0]);
     hash.update(&submission.raw);
-    Idempotency { route: "smtp".to_owned(), key, request_hash: hash.finalize().into() }
+    Idempotency {
+        route: "smtp".to_owned(),
+        key,
+        request_hash: hash.finalize().into(),
+    }
 }

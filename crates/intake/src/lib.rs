@@ -20,7 +20,7 @@ pub mod routing;
 mod submission;
 mod wake;
 
-pub use accept::{Intake, Settings};
+pub use accept::{BatchLimits, Intake, Settings};
 pub use bounces::BounceTarget;
 pub use quota::{NoQuota, Quota, QuotaExceeded};
 pub use refusal::Refusal;

@@ -3,7 +3,6 @@
 use crate::{
     Refusal, Submission,
     accept::Settings,
-    policy,
     routing::{self, Route},
 };
 use chrono::{DateTime, Utc};
@@ -36,14 +35,20 @@ pub(crate) fn idempotency_key(raw: &[u8]) -> Option<String> {
 /// [`Refusal::TooLarge`], [`Refusal::Malformed`], [`Refusal::Loop`].
 pub(crate) fn inspect(submission: &Submission, settings: &Settings) -> Result<ContentFacts, Refusal> {
     if submission.raw.len() > settings.max_message_bytes {
-        return Err(Refusal::TooLarge { limit: settings.max_message_bytes });
+        return Err(Refusal::TooLarge {
+            limit: settings.max_message_bytes,
+        });
     }
     let facts = content::inspect(&submission.raw).map_err(|error| Refusal::Malformed(error.to_string()))?;
     if facts.from_count > 1 {
-        return Err(Refusal::Malformed("the message has more than one From field (RFC 5322 section 3.6)".to_owned()));
+        return Err(Refusal::Malformed(
+            "the message has more than one From field (RFC 5322 section 3.6)".to_owned(),
+        ));
     }
-    if facts.received_count > policy::MAX_HOPS {
-        return Err(Refusal::Loop { hops: facts.received_count });
+    if facts.received_count > settings.max_hops {
+        return Err(Refusal::Loop {
+            hops: facts.received_count,
+        });
     }
     Ok(facts)
 }
@@ -55,7 +60,13 @@ pub(crate) struct Prepared {
 }
 
 /// Builds the stored message.
-pub(crate) fn prepare(submission: Submission, facts: &ContentFacts, domain: Option<DomainId>, settings: &Settings, now: DateTime<Utc>) -> Prepared {
+pub(crate) fn prepare(
+    submission: Submission,
+    facts: &ContentFacts,
+    domain: Option<DomainId>,
+    settings: &Settings,
+    now: DateTime<Utc>,
+) -> Prepared {
     let id = MessageId::generate();
     let routes = routing::route(&submission.envelope);
     let stream = submission.stream.clone().unwrap_or_else(|| submission.sender.stream.clone());
@@ -67,11 +78,15 @@ pub(crate) fn prepare(submission: Submission, facts: &ContentFacts, domain: Opti
     let header_from = Headers::scan(&submission.raw).first("From").map(|field| field.text());
     let lanes = routes
         .iter()
-        .map(|route| LaneKey { organization: submission.sender.organization, stream: stream.clone(), destination: route.destination.clone() })
+        .map(|route| LaneKey {
+            organization: submission.sender.organization,
+            stream: stream.clone(),
+            destination: route.destination.clone(),
+        })
         .collect();
     let deliveries = routes.iter().map(|route| delivery(&submission, route)).collect();
-    let needs_smtputf8 =
-        !submission.envelope.sender.address().is_none_or(mail::Address::is_ascii) || submission.envelope.recipients.iter().any(|r| !r.address.is_ascii());
+    let needs_smtputf8 = !submission.envelope.sender.address().is_none_or(mail::Address::is_ascii)
+        || submission.envelope.recipients.iter().any(|r| !r.address.is_ascii());
     let message = NewMessage {
         id,
         organization: submission.sender.organization,
@@ -93,10 +108,16 @@ pub(crate) fn prepare(submission: Submission, facts: &ContentFacts, domain: Opti
         dsn_headers_only: submission.envelope.headers_only,
         trace_context: submission.trace_context,
         scheduled_at: submission.scheduled_at.filter(|at| *at > now),
-        expires_at: submission.expires_at.unwrap_or_else(|| submission.scheduled_at.map_or(now, |at| at.max(now)) + settings.expire_after),
+        expires_at: submission
+            .expires_at
+            .unwrap_or_else(|| submission.scheduled_at.map_or(now, |at| at.max(now)) + settings.expire_after),
         raw,
         deliveries,
-        idempotency: submission.idempotency.map(|key| NewIdempotency { route: key.route, key: key.key, request_hash: key.request_hash.to_vec() }),
+        idempotency: submission.idempotency.map(|key| NewIdempotency {
+            route: key.route,
+            key: key.key,
+            request_hash: key.request_hash.to_vec(),
+        }),
     };
     Prepared { message, lanes }
 }
@@ -149,7 +170,11 @@ fn assemble(
     }
     let body = header::remove(&submission.raw, NOT_FOR_THE_RECIPIENT);
     // A body without any header needs the empty line that ends ours.
-    let separator: &[u8] = if facts.field_count == 0 && !body.starts_with(b"\r\n") { b"\r\n" } else { b"" };
+    let separator: &[u8] = if facts.field_count == 0 && !body.starts_with(b"\r\n") {
+        b"\r\n"
+    } else {
+        b""
+    };
     let mut raw = Vec::with_capacity(fields.len() + separator.len() + body.len());
     raw.extend_from_slice(fields.as_bytes());
     raw.extend_from_slice(separator);

@@ -10,14 +10,14 @@ pub fn may_send_as(allowed_from: &[String], address: &Address) -> bool {
         return true;
     }
     let folded = address.folded();
-    allowed_from.iter().map(|allowed| allowed.to_lowercase()).any(|allowed| match allowed.strip_prefix('@') {
-        Some(domain) => address.host().to_string().eq_ignore_ascii_case(domain),
-        None => folded == allowed,
-    })
+    allowed_from
+        .iter()
+        .map(|allowed| allowed.to_lowercase())
+        .any(|allowed| match allowed.strip_prefix('@') {
+            Some(domain) => address.host().to_string().eq_ignore_ascii_case(domain),
+            None => folded == allowed,
+        })
 }
-
-/// A message that has been through more hosts than this goes round in circles (RFC 5321 §6.3 asks for at least 100).
-pub const MAX_HOPS: usize = 100;
 
 #[cfg(test)]
 mod tests {

@@ -88,7 +88,10 @@ impl Refusal {
     /// Whether the same message may be accepted later.
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
-        matches!(self, Self::QuotaExceeded { .. } | Self::KeyInProgress | Self::Unavailable | Self::InDoubt)
+        matches!(
+            self,
+            Self::QuotaExceeded { .. } | Self::KeyInProgress | Self::Unavailable | Self::InDoubt
+        )
     }
 }
 

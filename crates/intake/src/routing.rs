@@ -27,7 +27,11 @@ pub fn route(envelope: &Envelope) -> Vec<Route> {
         let destination = recipient.address.host().to_string();
         let next = i16::try_from(ordinals.len()).unwrap_or(i16::MAX);
         let ordinal = *ordinals.entry(destination.clone()).or_insert(next);
-        routes.push(Route { recipient: index, destination, ordinal });
+        routes.push(Route {
+            recipient: index,
+            destination,
+            ordinal,
+        });
     }
     routes
 }
@@ -41,7 +45,10 @@ mod tests {
     fn recipients_of_one_destination_share_an_ordinal_and_a_repeated_one_counts_once() {
         let to = ["a@x.test", "b@y.test", "c@X.test", "A@x.test", "d@[192.0.2.1]"];
         let recipients = to.iter().map(|text| Recipient::new(Address::parse(text).unwrap())).collect();
-        let routed: Vec<_> = route(&Envelope::new(ReversePath::Null, recipients)).into_iter().map(|r| (r.recipient, r.destination, r.ordinal)).collect();
+        let routed: Vec<_> = route(&Envelope::new(ReversePath::Null, recipients))
+            .into_iter()
+            .map(|r| (r.recipient, r.destination, r.ordinal))
+            .collect();
         assert_eq!(
             routed,
             [

@@ -10,6 +10,9 @@ use uuid::Uuid;
 /// A worker that has not renewed for this long is dead.
 pub const DEAD_AFTER_SECONDS: f64 = 20.0;
 
+/// Workers that may end while holding a delivery, one after the other, before it is set aside.
+pub const POISONOUS: i32 = 5;
+
 /// Registers a new worker.
 ///
 /// # Errors
@@ -60,6 +63,8 @@ pub async fn bury(pool: &PgPool, older_than_seconds: f64) -> Result<u64> {
     Ok(freed)
 }
 
+/// Frees the claims of dead workers. A delivery that workers died on `POISONOUS` times in a row is set aside instead: what kills a worker
+/// must not stop the line.
 async fn free(connection: &mut sqlx::PgConnection, older_than_seconds: f64, only: Option<Uuid>) -> Result<u64> {
     // incarnations::free — the dead are locked first, so that two processes do not bury the same one
     let dead = sqlx::query_scalar!(
@@ -75,28 +80,44 @@ async fn free(connection: &mut sqlx::PgConnection, older_than_seconds: f64, only
     }
     let freed = sqlx::query!(
         r#"with lost as (
-             select message_id, number, organization_id, worker_id, claimed_at, attempts from queue where worker_id = any($1) for update
+             select message_id, number, organization_id, worker_id, claimed_at, attempts, lost + 1 as lost from queue where worker_id = any($1) for update
          ), freed as (
-             update queue q set worker_id = null, token = null, claimed_at = null, due_at = now()
-             from lost where (q.message_id, q.number) = (lost.message_id, lost.number)
+             update queue q set worker_id = null, token = null, claimed_at = null, due_at = now(), lost = lost.lost
+             from lost where (q.message_id, q.number) = (lost.message_id, lost.number) and lost.lost < $2
+         ), poisonous as (
+             delete from queue q using lost where (q.message_id, q.number) = (lost.message_id, lost.number) and lost.lost >= $2
          ), delivery_rows as (
-             update delivery d set status = 'deferred', attempts = lost.attempts, reason = 'the worker that tried it ended before the outcome was known'
+             update delivery d set status = case when lost.lost >= $2 then 'quarantined' else 'deferred' end::delivery_status, attempts = lost.attempts,
+                 reason = 'the worker that tried it ended before the outcome was known', finished_at = case when lost.lost >= $2 then now() end
              from lost where (d.message_id, d.number) = (lost.message_id, lost.number) and d.finished_at is null
+             returning d.message_id, d.number, d.organization_id, d.recipient, d.destination, d.status
+         ), event_rows as (
+             insert into event (organization_id, id, type, message_id, recipient, data)
+             select organization_id, new_uuid(), 'message.quarantined', message_id, recipient, '{"reason": "workers ended while trying it"}'
+             from delivery_rows where status = 'quarantined'
          ), attempt_rows as (
              insert into attempt (message_id, id, organization_id, started_at, duration_ms, outcome, response, recipients, transcript)
              select lost.message_id, new_uuid(), lost.organization_id, min(lost.claimed_at),
-                 (extract(epoch from now() - min(lost.claimed_at)) * 1000)::int, 'in_doubt',
+                 least(extract(epoch from now() - min(lost.claimed_at)) * 1000, 2147483647)::int, 'in_doubt',
                  'the worker ended before the outcome was known', array_agg(d.recipient order by d.number), ''
-             from lost join delivery d on (d.message_id, d.number) = (lost.message_id, lost.number)
+             from lost join delivery_rows d on (d.message_id, d.number) = (lost.message_id, lost.number)
              group by lost.message_id, lost.organization_id, lost.worker_id, d.destination
          )
-         select count(*) as "freed!" from lost"#,
-        &dead
+         select count(*) as "freed!", count(*) filter (where lost >= $2) as "poisonous!" from lost"#,
+        &dead,
+        POISONOUS
     )
     .fetch_one(&mut *connection)
     .await?;
+    if freed.poisonous > 0 {
+        metrics::counter!("postroad_quarantined_total").increment(freed.poisonous.unsigned_abs());
+        tracing::error!(
+            deliveries = freed.poisonous,
+            "deliveries on which workers ended again and again are in quarantine"
+        );
+    }
     sqlx::query!("delete from worker_incarnation where id = any($1)", &dead)
         .execute(connection)
         .await?;
-    Ok(u64::try_from(freed.freed).unwrap_or_default())
+    Ok(freed.freed.unsigned_abs())
 }

@@ -82,12 +82,15 @@ pub struct Claimed {
     pub created_at: DateTime<Utc>,
 }
 
-/// A connection for claims, with the planner told to walk indexes: its guess at how many rows a limit lets through would
+/// A connection kept for claims or outcomes.
+pub type BatchConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
+
+/// Opens a connection for claims and outcomes, with the planner told to walk indexes: its guess at how many rows a limit lets through would
 /// otherwise make it read whole tables once the queue is long.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn claim_connection(pool: &PgPool) -> Result<sqlx::pool::PoolConnection<sqlx::Postgres>> {
+pub async fn batch_connection(pool: &PgPool) -> Result<BatchConnection> {
     let mut connection = pool.acquire().await?;
     for setting in [
         "plan_cache_mode",

@@ -1,1 +1,158 @@
-//! .
+//! postroad-worker: delivers what is in the queue, and does what has to be done on a schedule.
+//!
+//! Promises: an attempt is booked and committed before anybody is dialled; no transaction is open while we talk to a stranger; the
+//! outcome of every recipient is written, or the attempt is recorded as in doubt; a stop lets running transactions finish and gives
+//! back what was not begun. Any number of workers may run.
+//!
+//! Delivery is at least once: a message whose server vanished after the final dot is sent again.
+
+pub mod deliver;
+pub mod destination;
+pub mod dial;
+mod dispatcher;
+mod heartbeat;
+mod identity;
+pub mod job;
+mod jobs;
+pub mod lane_book;
+pub mod outcome;
+pub mod schedule;
+pub mod writer;
+
+use anyhow::Context as _;
+use auth::secrets::{Purpose, Secrets};
+use config::{Config, Mode};
+use deliver::{Deliverer, MEMORY_KIB};
+use destination::ConnectionLimits;
+use dial::{Clients, Dialer};
+use dispatcher::{CAPTURE, Dispatcher, RELAY};
+use dns::{Guard, Name, Resolver};
+use identity::Identities;
+use intake::{Intake, Wake};
+use mail::{Domain, return_path::ReturnPaths};
+use smtp::client::Timeouts;
+use std::sync::Arc;
+use store::PgPool;
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use writer::Writer;
+
+/// Everything the worker works with, built once by whoever starts it.
+#[derive(Clone)]
+pub struct Deps {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The database.
+    pub pool: PgPool,
+    /// The door, for reports and mail that comes back in.
+    pub intake: Arc<Intake>,
+    /// Hints of new mail.
+    pub wake: Wake,
+    /// Answers name look-ups.
+    pub resolver: Arc<dyn Resolver>,
+    /// Keys under the instance's secret.
+    pub secrets: Arc<Secrets>,
+    /// No other worker can be running: the embedded database has one master.
+    pub alone: bool,
+}
+
+impl std::fmt::Debug for Deps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deps").field("alone", &self.alone).finish_non_exhaustive()
+    }
+}
+
+/// Deliveries in hand at a time at most: the channels between the parts have room for so many.
+const MOST_IN_HAND: usize = 2_000;
+
+/// Runs the worker until stopped; returns when what was running has finished.
+///
+/// # Errors
+/// When it cannot be set up from these settings.
+pub async fn run(deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
+    let deps = Arc::new(deps);
+    let config = &deps.config;
+    let (heartbeat, incarnation) = heartbeat::Heartbeat::start(deps.pool.clone(), config.smtp.hostname.clone(), deps.alone).await;
+    let (writer, settled, writing) = Writer::start(deps.pool.clone());
+    let deliverer = Arc::new(deliverer(&deps, writer)?);
+    let tracker = TaskTracker::new();
+    jobs::start(&deps, &tracker, &stop);
+    // The heart beats until the last outcome is written, or others would take over what is still running.
+    let beating = CancellationToken::new();
+    let heart = tokio::spawn({
+        let beating = beating.clone();
+        async move {
+            heartbeat.run(beating).await;
+            heartbeat
+        }
+    });
+    let dispatcher = Dispatcher {
+        pool: deps.pool.clone(),
+        wake: deps.wake.clone(),
+        deliverer: deliverer.clone(),
+        only_destination: match config.delivery.mode {
+            Mode::Direct => None,
+            Mode::Relay => Some(RELAY),
+            Mode::Capture => Some(CAPTURE),
+        },
+        concurrency: config.delivery.concurrency.clamp(1, MOST_IN_HAND),
+        poll_interval: config.delivery.poll_interval,
+    };
+    dispatcher.run(incarnation, settled, stop).await;
+    drop(deliverer); // the last handle of the writer: it ends when everything is written
+    writing.await.context("the outcome writer")?;
+    beating.cancel();
+    heart.await.context("the heartbeat")?.stop().await;
+    tracker.close();
+    tracker.wait().await;
+    Ok(())
+}
+
+fn deliverer(deps: &Deps, writer: Writer) -> anyhow::Result<Deliverer> {
+    let config = &deps.config;
+    let delivery = &config.delivery;
+    let hostname: Domain = config
+        .smtp
+        .hostname
+        .parse()
+        .context("POSTROAD_SMTP__HOSTNAME is not a domain name")?;
+    let dialer = match delivery.mode {
+        Mode::Capture => None,
+        mode => Some(Dialer {
+            resolver: deps.resolver.clone(),
+            guard: Guard::new(delivery.allow_networks.clone()),
+            mode,
+            relay: delivery.relay.clone(),
+            port: delivery.mx_port,
+            hello: delivery.helo_name.clone(),
+            own_name: Name::parse(&config.smtp.hostname).ok(),
+            own_addresses: config.smtp.listen.clone(),
+            connect_timeout: delivery.connect_timeout,
+            timeouts: Timeouts {
+                banner: delivery.command_timeout,
+                command: delivery.command_timeout,
+                mail: delivery.command_timeout,
+                recipient: delivery.command_timeout,
+                data: delivery.command_timeout,
+                final_dot: delivery.final_dot_timeout,
+                ..Timeouts::default()
+            },
+            tls: Clients::new().context("TLS for outgoing connections")?,
+        }),
+    };
+    Ok(Deliverer {
+        pool: deps.pool.clone(),
+        dialer,
+        identities: Identities::new(deps.pool.clone(), deps.secrets.clone()),
+        return_paths: ReturnPaths::new(deps.secrets.key(Purpose::ReturnPath)),
+        writer,
+        schedule: delivery.retry_schedule.clone(),
+        limits: ConnectionLimits {
+            connections: delivery.connections_per_destination,
+            transactions: delivery.messages_per_connection,
+            idle: delivery.idle_timeout,
+        },
+        hostname,
+        memory: Semaphore::new(MEMORY_KIB),
+    })
+}

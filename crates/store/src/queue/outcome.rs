@@ -121,7 +121,7 @@ pub async fn finish(connection: &mut PgConnection, outcomes: &[Outcome], attempt
              where q.message_id = o.message_id and q.number = o.number and q.token = o.token and o.status is not null
              returning q.message_id, q.number, q.organization_id, q.attempts, o.status::delivery_status, o.enhanced_code, o.reason, o.suppress, o.report, o.event_id
          ), retried as (
-             update queue q set worker_id = null, token = null, claimed_at = null, due_at = now() + make_interval(secs => o.wait),
+             update queue q set worker_id = null, token = null, claimed_at = null, due_at = now() + make_interval(secs => o.wait), lost = 0,
                  attempts = q.attempts - o.untried::int
              from outcome o
              where q.message_id = o.message_id and q.number = o.number and q.token = o.token and o.status is null

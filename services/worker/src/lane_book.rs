@@ -1,0 +1,249 @@
+//! Which lanes to serve next: what this worker believes is due, kept in memory.
+//!
+//! Pure bookkeeping. A belief may be wrong (another worker was faster, a wake-up was lost): a wrong one costs an empty claim or a few
+//! seconds until the next discovery, never a delivery. Organizations take turns, and within one its lanes do, so that one tenant's million
+//! messages do not delay another tenant's one.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::HashMap;
+use store::{
+    ids::OrganizationId,
+    lanes::Lane,
+    queue::{Claimed, Want},
+};
+
+/// Deliveries of one lane that may be in this worker's hands: enough for a hundred recipients of one message to be one transaction.
+pub const LANE_ROOM: usize = 100;
+/// How far behind the newest claimed delivery another one may still appear: an accepting transaction's clock stops at its start.
+const OVERLAP: TimeDelta = TimeDelta::seconds(60);
+
+#[derive(Debug)]
+struct State {
+    organization: OrganizationId,
+    destination: String,
+    /// Nothing unclaimed is due before then. `None`: nothing at all.
+    due: Option<DateTime<Utc>>,
+    /// Where in the lane the next claim starts looking.
+    since: DateTime<Utc>,
+    paused_until: Option<DateTime<Utc>>,
+    in_hand: usize,
+    served: u64,
+}
+
+/// What this worker knows of the lanes.
+#[derive(Debug, Default)]
+pub struct LaneBook {
+    lanes: HashMap<i64, State>,
+    served_organizations: HashMap<OrganizationId, u64>,
+    turn: u64,
+}
+
+impl LaneBook {
+    /// Whether the lane is known, so that a hint about it can be taken.
+    #[must_use]
+    pub fn knows(&self, lane: i64) -> bool {
+        self.lanes.contains_key(&lane)
+    }
+
+    /// The lane's destination.
+    #[must_use]
+    pub fn destination(&self, lane: i64) -> Option<&str> {
+        self.lanes.get(&lane).map(|state| state.destination.as_str())
+    }
+
+    /// Takes what a look into the database found. It is the truth, also about deliveries that hints told nothing of.
+    pub fn discovered(&mut self, lane: Lane) {
+        let state = self.lanes.entry(lane.id).or_insert_with(|| State {
+            organization: lane.key.organization,
+            destination: lane.key.destination,
+            due: None,
+            since: lane.due_at.unwrap_or(DateTime::UNIX_EPOCH),
+            paused_until: None,
+            in_hand: 0,
+            served: 0,
+        });
+        state.paused_until = state.paused_until.max(lane.paused_until);
+        if let Some(due) = lane.due_at {
+            state.since = state.since.min(due);
+            state.due = Some(state.due.map_or(due, |known| known.min(due)));
+        }
+    }
+
+    /// Something in the lane becomes due then.
+    pub fn hint(&mut self, lane: i64, due: DateTime<Utc>) {
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            state.due = Some(state.due.map_or(due, |known| known.min(due)));
+        }
+    }
+
+    /// The destination is down: its lanes wait.
+    pub fn pause(&mut self, destination: &str, until: DateTime<Utc>) {
+        for state in self.lanes.values_mut().filter(|state| state.destination == destination) {
+            state.paused_until = Some(until);
+        }
+    }
+
+    /// Everything waits: the one server that takes all mail is down.
+    pub fn pause_all(&mut self, until: DateTime<Utc>) {
+        for state in self.lanes.values_mut() {
+            state.paused_until = Some(until);
+        }
+    }
+
+    /// Lanes to claim from now, with at most `room` deliveries in all.
+    pub fn choose(&mut self, now: DateTime<Utc>, room: usize) -> Vec<Want> {
+        let mut ready: Vec<(u64, u64, i64)> = self
+            .lanes
+            .iter()
+            .filter(|(_, state)| state.is_ready(now))
+            .map(|(id, state)| {
+                (
+                    self.served_organizations.get(&state.organization).copied().unwrap_or(0),
+                    state.served,
+                    *id,
+                )
+            })
+            .collect();
+        ready.sort_unstable();
+        let share = (room / ready.len().max(1)).max(1);
+        let mut left = room;
+        let mut wants = Vec::new();
+        for (_, _, id) in ready {
+            let Some(state) = self.lanes.get_mut(&id) else { continue };
+            let take = LANE_ROOM.saturating_sub(state.in_hand).min(share).min(left);
+            if take == 0 {
+                continue;
+            }
+            left -= take;
+            self.turn += 1;
+            state.served = self.turn;
+            self.served_organizations.insert(state.organization, self.turn);
+            wants.push(Want {
+                lane: id,
+                room: i32::try_from(take).unwrap_or(i32::MAX),
+                since: state.since,
+            });
+        }
+        wants
+    }
+
+    /// Takes the answer to a claim.
+    pub fn claimed(&mut self, wants: &[Want], claimed: &[Claimed]) {
+        let mut counts: HashMap<i64, (usize, DateTime<Utc>)> = HashMap::new();
+        for delivery in claimed {
+            let count = counts.entry(delivery.lane).or_insert((0, delivery.due_at));
+            count.0 += 1;
+            count.1 = count.1.max(delivery.due_at);
+        }
+        for want in wants {
+            let Some(state) = self.lanes.get_mut(&want.lane) else { continue };
+            let (count, newest) = counts.get(&want.lane).copied().unwrap_or((0, DateTime::UNIX_EPOCH));
+            state.in_hand += count;
+            state.since = state.since.max(newest - OVERLAP);
+            if count < usize::try_from(want.room).unwrap_or(0) {
+                state.due = None; // drained, until a hint or a discovery says otherwise
+            }
+        }
+    }
+
+    /// So many deliveries of the lane are out of hand; the earliest of those deferred is due then.
+    pub fn finished(&mut self, lane: i64, count: usize, due: Option<DateTime<Utc>>) {
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            state.in_hand = state.in_hand.saturating_sub(count);
+        }
+        if let Some(due) = due {
+            self.hint(lane, due);
+        }
+    }
+
+    /// When the next lane becomes ready by itself.
+    #[must_use]
+    pub fn next_due(&self) -> Option<DateTime<Utc>> {
+        self.lanes
+            .values()
+            .filter(|state| state.in_hand < LANE_ROOM)
+            .filter_map(|state| state.due.map(|due| due.max(state.paused_until.unwrap_or(due))))
+            .min()
+    }
+
+    /// Forgets lanes that have nothing due and nothing in hand, so that the book does not grow with every destination ever written to.
+    pub fn forget_idle(&mut self) {
+        self.lanes.retain(|_, state| state.in_hand > 0 || state.due.is_some());
+        let organizations: std::collections::HashSet<_> = self.lanes.values().map(|state| state.organization).collect();
+        self.served_organizations
+            .retain(|organization, _| organizations.contains(organization));
+    }
+}
+
+impl State {
+    fn is_ready(&self, now: DateTime<Utc>) -> bool {
+        self.in_hand < LANE_ROOM && self.due.is_some_and(|due| due <= now) && self.paused_until.is_none_or(|until| until <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::lanes::LaneKey;
+    use uuid::Uuid;
+
+    fn lane(id: i64, organization: u128, destination: &str, due: DateTime<Utc>) -> Lane {
+        let key = LaneKey {
+            organization: OrganizationId(Uuid::from_u128(organization)),
+            stream: "transactional".into(),
+            destination: destination.into(),
+        };
+        Lane {
+            id,
+            key,
+            paused_until: None,
+            due_at: Some(due),
+        }
+    }
+
+    fn book() -> (LaneBook, DateTime<Utc>) {
+        (LaneBook::default(), DateTime::UNIX_EPOCH + TimeDelta::days(20_000))
+    }
+
+    #[test]
+    fn an_organization_with_many_lanes_does_not_push_another_ones_single_lane_back() {
+        let (mut book, now) = book();
+        for id in 1..=50 {
+            book.discovered(lane(id, 1, &format!("d{id}.test"), now));
+        }
+        book.discovered(lane(99, 2, "d1.test", now));
+        let first: Vec<i64> = book.choose(now, 2).iter().map(|want| want.lane).collect();
+        let second: Vec<i64> = book.choose(now, 2).iter().map(|want| want.lane).collect();
+        assert!(first.contains(&99) || second.contains(&99), "{first:?} {second:?}");
+    }
+
+    #[test]
+    fn a_drained_lane_rests_until_a_hint_and_a_full_one_until_something_is_finished() {
+        let (mut book, now) = book();
+        book.discovered(lane(1, 1, "x.test", now));
+        let wants = book.choose(now, 1_000);
+        assert_eq!(wants[0].room, 100);
+        book.claimed(&wants, &[]);
+        assert!(book.choose(now, 1_000).is_empty());
+        book.hint(1, now);
+        assert_eq!(book.choose(now, 1_000).len(), 1);
+    }
+
+    #[test]
+    fn a_paused_destination_is_not_served_before_its_time() {
+        let (mut book, now) = book();
+        book.discovered(lane(1, 1, "x.test", now));
+        book.discovered(lane(2, 1, "y.test", now));
+        book.pause("x.test", now + TimeDelta::seconds(5));
+        assert_eq!(book.choose(now, 10).iter().map(|want| want.lane).collect::<Vec<_>>(), [2]);
+        assert_eq!(book.choose(now + TimeDelta::seconds(5), 10).len(), 2);
+    }
+
+    #[test]
+    fn a_discovery_before_the_place_where_claims_look_moves_that_place_back() {
+        let (mut book, now) = book();
+        book.discovered(lane(1, 1, "x.test", now));
+        book.discovered(lane(1, 1, "x.test", now - TimeDelta::hours(3)));
+        assert_eq!(book.choose(now, 10)[0].since, now - TimeDelta::hours(3));
+    }
+}
