@@ -69,7 +69,7 @@ impl fmt::Display for Action {
 pub struct Report {
     /// What it is about.
     pub kind: Kind,
-    /// One entry for each recipient it speaks of; a complaint may name none.
+    /// One entry for each recipient it speaks of. A complaint may name none; whom it names got the message, so the action is `delivered`.
     pub recipients: Vec<ReportRecipient>,
     /// The host that made the report.
     pub reporting_mta: Option<String>,

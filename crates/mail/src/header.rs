@@ -9,7 +9,7 @@ mod edit;
 mod scan;
 
 pub use author::{author, authors};
-pub(crate) use decode::{FORGIVING_BASE64, to_text};
+pub(crate) use decode::{FORGIVING_BASE64, decode_raw, to_text};
 pub use decode::{decode, unfold};
 pub use edit::{prepend, remove};
 pub use scan::{Field, Fields, Headers};

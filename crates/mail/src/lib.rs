@@ -7,6 +7,7 @@
 //! Not here: the SMTP conversation (`smtp`), signatures (`mailauth`), policy (`intake`).
 
 pub mod address;
+pub mod compose;
 pub mod content;
 pub mod domain;
 pub mod dsn;

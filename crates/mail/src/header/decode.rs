@@ -24,6 +24,18 @@ pub fn unfold(value: &[u8]) -> String {
 /// space: the result is one line and can stand in a log or a JSON document.
 #[must_use]
 pub fn decode(value: &[u8]) -> String {
+    let mut decoded = decode_raw(value);
+    if decoded.chars().any(breaks_a_line) {
+        decoded = decoded
+            .chars()
+            .map(|character| if breaks_a_line(character) { ' ' } else { character })
+            .collect();
+    }
+    decoded
+}
+
+/// As [`decode`], with whatever control characters the encoded words contain.
+pub(crate) fn decode_raw(value: &[u8]) -> String {
     let text = unfold(value);
     let mut decoded = String::with_capacity(text.len());
     // Octets of adjacent words in one charset, joined before they are decoded: some senders split a character between words.
@@ -54,12 +66,6 @@ pub fn decode(value: &[u8]) -> String {
     }
     flush(&mut pending, &mut decoded);
     decoded.push_str(rest);
-    if decoded.chars().any(breaks_a_line) {
-        decoded = decoded
-            .chars()
-            .map(|character| if breaks_a_line(character) { ' ' } else { character })
-            .collect();
-    }
     decoded
 }
 
