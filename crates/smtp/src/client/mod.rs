@@ -16,6 +16,7 @@
 //!
 //! Not here: which host to dial, whether TLS is wanted, when to try again.
 
+mod commands;
 mod extensions;
 mod failure;
 mod payload;
@@ -316,6 +317,3 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

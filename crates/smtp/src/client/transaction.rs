@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use mail::quote::xtext_encode;
 use mail::{Recipient, ReversePath};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Connection;
+use super::commands::Commands;
 use super::failure::{Failure, Fault, Stage, Unfit};
 use super::payload::Payload;
 use crate::Reply;
@@ -113,7 +113,7 @@ async fn perform<S: AsyncRead + AsyncWrite + Unpin>(
         };
         return Err(connection.broken(Stage::Mail, fault));
     }
-    let commands = Commands::new(connection, transaction, payload.eight_bit, payload.octets);
+    let commands = Commands::new(&connection.extensions, transaction, payload.eight_bit, payload.octets);
     let recipients: Vec<usize> = progress.open().collect();
     let ended = if connection.extensions.pipelining {
         pipelined(connection, transaction, &commands, &recipients, payload, progress).await
@@ -155,59 +155,6 @@ fn check<'a, S: AsyncRead + AsyncWrite + Unpin>(
         return Err(unfit(Unfit::EightBit));
     }
     Ok(payload)
-}
-
-/// The command lines of one transaction.
-struct Commands {
-    mail: String,
-    dsn: bool,
-}
-
-impl Commands {
-    fn new<S>(connection: &Connection<S>, transaction: &Transaction<'_>, eight_bit: bool, octets: usize) -> Self {
-        let extensions = &connection.extensions;
-        let mut mail = format!("MAIL FROM:<{}>", transaction.sender);
-        // Writing to a String cannot fail.
-        if extensions.size.is_some() {
-            let _ = write!(mail, " SIZE={octets}");
-        }
-        if eight_bit {
-            mail.push_str(" BODY=8BITMIME");
-        }
-        let beyond_ascii = transaction.smtputf8
-            || transaction.sender.address().is_some_and(|address| !address.is_ascii())
-            || transaction.recipients.iter().any(|recipient| !recipient.address.is_ascii());
-        if extensions.smtputf8 && beyond_ascii {
-            mail.push_str(" SMTPUTF8");
-        }
-        if extensions.dsn {
-            if transaction.headers_only {
-                mail.push_str(" RET=HDRS");
-            }
-            if let Some(id) = transaction.envelope_id {
-                let _ = write!(mail, " ENVID={}", xtext_encode(id));
-            }
-        }
-        mail.push_str("\r\n");
-        Self { mail, dsn: extensions.dsn }
-    }
-
-    fn rcpt(&self, recipient: &Recipient, lines: &mut String) {
-        let _ = write!(lines, "RCPT TO:<{}>", recipient.address);
-        if self.dsn {
-            if let Some(notify) = recipient.notify {
-                let _ = write!(lines, " NOTIFY={notify}");
-            }
-            if let Some((kind, address)) = recipient
-                .original_recipient
-                .as_deref()
-                .and_then(|original| original.split_once(';'))
-            {
-                let _ = write!(lines, " ORCPT={kind};{}", xtext_encode(address));
-            }
-        }
-        lines.push_str("\r\n");
-    }
 }
 
 /// MAIL, all RCPTs and the content's command in one write; a small message to a CHUNKING peer comes right behind them.

@@ -75,9 +75,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_write_vectored(context, rest) {
                         return Poll::Ready(result.map_err(|error| Fault::Io(error.to_string())));
                     }
-                    if self.input.len() < MAX_AHEAD_OCTETS {
-                        let _ = self.poll_fill(context);
-                    }
+                    self.read_ahead(context);
                     self.timer.poll(context, deadline).map(|()| Err(Fault::Timeout))
                 })
                 .await?;
@@ -95,9 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if let Poll::Ready(result) = Pin::new(&mut self.stream).poll_flush(context) {
                 return Poll::Ready(result.map_err(|error| Fault::Io(error.to_string())));
             }
-            if self.input.len() < MAX_AHEAD_OCTETS {
-                let _ = self.poll_fill(context);
-            }
+            self.read_ahead(context);
             self.timer.poll(context, deadline).map(|()| Err(Fault::Timeout))
         })
         .await
@@ -121,6 +117,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             })
             .await?;
         }
+    }
+
+    /// Takes in what the peer says while it does not listen. Goes on until nothing is there, so that more of it wakes us.
+    fn read_ahead(&mut self, context: &mut Context<'_>) {
+        while self.input.len() < MAX_AHEAD_OCTETS && !self.ended && self.poll_fill(context).is_ready() {}
     }
 
     /// Reads once. `Ready(Ok)` after bytes or the end.
