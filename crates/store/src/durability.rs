@@ -35,6 +35,7 @@ mod tests {
     #[sqlx::test(migrations = false)]
     async fn a_session_that_would_lose_mail_is_found_out(pool: PgPool) {
         let mut connection = pool.acquire().await.unwrap();
+        sqlx::query("set synchronous_commit = on").execute(&mut *connection).await.unwrap();
         let before = check(&mut *connection).await.unwrap();
         assert!(!before.iter().any(|fault| fault.starts_with("synchronous_commit") || fault.contains("read-only")), "{before:?}");
         sqlx::query("set synchronous_commit = off").execute(&mut *connection).await.unwrap();
