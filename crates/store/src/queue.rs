@@ -146,7 +146,7 @@ pub async fn claim(connection: &mut PgConnection, worker: Uuid, wants: &[Want]) 
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows
+    let mut claimed: Vec<Claimed> = rows
         .into_iter()
         .map(|row| Claimed {
             message: MessageId(row.message_id),
@@ -174,7 +174,10 @@ pub async fn claim(connection: &mut PgConnection, worker: Uuid, wants: &[Want]) 
             trace_context: row.trace_context,
             created_at: row.created_at,
         })
-        .collect())
+        .collect();
+    // RETURNING gives rows as they lie; oldest first, and each message's recipients in their order, is what callers expect.
+    claimed.sort_unstable_by_key(|delivery| (delivery.due_at, delivery.message, delivery.number));
+    Ok(claimed)
 }
 
 /// The raw bodies of some messages. A message whose body is gone is absent from the answer.

@@ -143,7 +143,7 @@ impl<'a> Columns<'a> {
                  union all
                  select ($2::uuid[])[message_index], new_uuid(), 'message.suppressed', message_id, recipient from recipients where suppressed
              )
-             select pg_current_xact_id()::text as "transaction!", null::uuid as message_id, null::int as number
+             select pg_current_xact_id()::text as "transaction?", null::uuid as message_id, null::int as number
              union all
              select null, message_id, number from recipients where suppressed"#,
             &self.id,
@@ -187,7 +187,7 @@ impl<'a> Columns<'a> {
         for row in rows {
             match (row.message_id, row.number) {
                 (Some(message), Some(number)) => suppressed.push((message, number)),
-                _ => transaction = row.transaction,
+                _ => transaction = row.transaction.unwrap_or_default(),
             }
         }
         Ok((transaction, suppressed))
