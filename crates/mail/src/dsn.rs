@@ -1,6 +1,6 @@
 //! Reports about mail: delivery status notifications (RFC 3464, RFC 6533) and complaints (RFC 5965).
 //!
-//! [`parse`] reads what the world really sends; [`write`] writes by the book. Whether a report is to be believed is for the
+//! [`parse`] reads what the world really sends; [`write()`] writes by the book. Whether a report is to be believed is for the
 //! caller: only the return path it came to ties it to something we sent.
 
 mod explain;
