@@ -25,7 +25,10 @@ struct State {
     due: Option<DateTime<Utc>>,
     /// Where in the lane the next claim starts looking.
     since: DateTime<Utc>,
+    /// By an operator: what the lane's row says.
     paused_until: Option<DateTime<Utc>>,
+    /// By us: its destination does not answer.
+    rests_until: Option<DateTime<Utc>>,
     in_hand: usize,
     served: u64,
 }
@@ -59,10 +62,11 @@ impl LaneBook {
             due: None,
             since: lane.due_at.unwrap_or(DateTime::UNIX_EPOCH),
             paused_until: None,
+            rests_until: None,
             in_hand: 0,
             served: 0,
         });
-        state.paused_until = state.paused_until.max(lane.paused_until);
+        state.paused_until = lane.paused_until;
         if let Some(due) = lane.due_at {
             state.since = state.since.min(due);
             state.due = Some(state.due.map_or(due, |known| known.min(due)));
@@ -79,14 +83,14 @@ impl LaneBook {
     /// The destination is down: its lanes wait.
     pub fn pause(&mut self, destination: &str, until: DateTime<Utc>) {
         for state in self.lanes.values_mut().filter(|state| state.destination == destination) {
-            state.paused_until = Some(until);
+            state.rests_until = Some(until);
         }
     }
 
     /// Everything waits: the one server that takes all mail is down.
     pub fn pause_all(&mut self, until: DateTime<Utc>) {
         for state in self.lanes.values_mut() {
-            state.paused_until = Some(until);
+            state.rests_until = Some(until);
         }
     }
 
@@ -162,7 +166,7 @@ impl LaneBook {
         self.lanes
             .values()
             .filter(|state| state.in_hand < LANE_ROOM)
-            .filter_map(|state| state.due.map(|due| due.max(state.paused_until.unwrap_or(due))))
+            .filter_map(|state| state.due.map(|due| due.max(state.waits_until().unwrap_or(due))))
             .min()
     }
 
@@ -177,7 +181,11 @@ impl LaneBook {
 
 impl State {
     fn is_ready(&self, now: DateTime<Utc>) -> bool {
-        self.in_hand < LANE_ROOM && self.due.is_some_and(|due| due <= now) && self.paused_until.is_none_or(|until| until <= now)
+        self.in_hand < LANE_ROOM && self.due.is_some_and(|due| due <= now) && self.waits_until().is_none_or(|until| until <= now)
+    }
+
+    fn waits_until(&self) -> Option<DateTime<Utc>> {
+        self.paused_until.max(self.rests_until)
     }
 }
 
@@ -237,6 +245,15 @@ mod tests {
         book.pause("x.test", now + TimeDelta::seconds(5));
         assert_eq!(book.choose(now, 10).iter().map(|want| want.lane).collect::<Vec<_>>(), [2]);
         assert_eq!(book.choose(now + TimeDelta::seconds(5), 10).len(), 2);
+    }
+
+    #[test]
+    fn a_lane_that_an_operator_lets_go_is_served_again() {
+        let (mut book, now) = book();
+        book.discovered(Lane { paused_until: Some(now + TimeDelta::days(1)), ..lane(1, 1, "x.test", now) });
+        assert!(book.choose(now, 10).is_empty());
+        book.discovered(lane(1, 1, "x.test", now));
+        assert_eq!(book.choose(now, 10).len(), 1);
     }
 
     #[test]
