@@ -1,6 +1,7 @@
 //! Log lines: JSON for machines, one object per line, or compact text for people.
 
 use opentelemetry::{Context, trace::TraceContextExt};
+use serde::ser::{SerializeMap, Serializer};
 use serde_json::{Map, Value};
 use std::{fmt, io::IsTerminal};
 use tracing::{
@@ -68,32 +69,36 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, JsonFields> for Json
             }
         }
         event.record(&mut Recorder(&mut fields));
-        let mut line = Map::new();
         let metadata = event.metadata();
-        line.insert(
-            "timestamp".into(),
-            chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true).into(),
-        );
-        line.insert("level".into(), metadata.level().as_str().into());
-        line.insert("service".into(), self.service.as_str().into());
-        line.insert("target".into(), metadata.target().into());
-        line.insert("message".into(), fields.remove("message").unwrap_or_default());
-        for (name, value) in fields {
-            // A field cannot pose as one of the line's own.
-            let name = if OWN.contains(&name.as_str()) {
-                format!("field.{name}")
-            } else {
-                name
-            };
-            line.insert(name, value);
-        }
         let trace = Context::current();
         let span = trace.span().span_context().clone();
-        if span.is_valid() {
-            line.insert("trace_id".into(), span.trace_id().to_string().into());
-            line.insert("span_id".into(), span.span_id().to_string().into());
-        }
-        writeln!(writer, "{}", Value::Object(line))
+        let mut line = Vec::with_capacity(256);
+        let mut serializer = serde_json::Serializer::new(&mut line);
+        let written = serializer.serialize_map(None).and_then(|mut map| {
+            map.serialize_entry(
+                "timestamp",
+                &chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+            )?;
+            map.serialize_entry("level", metadata.level().as_str())?;
+            map.serialize_entry("service", &self.service)?;
+            map.serialize_entry("target", metadata.target())?;
+            map.serialize_entry("message", &fields.remove("message").unwrap_or_default())?;
+            for (name, value) in &fields {
+                // A field cannot pose as one of the line's own.
+                if OWN.contains(&name.as_str()) {
+                    map.serialize_entry(&format!("field.{name}"), value)?;
+                } else {
+                    map.serialize_entry(name, value)?;
+                }
+            }
+            if span.is_valid() {
+                map.serialize_entry("trace_id", &span.trace_id().to_string())?;
+                map.serialize_entry("span_id", &span.span_id().to_string())?;
+            }
+            map.end()
+        });
+        written.map_err(|_| fmt::Error)?;
+        writeln!(writer, "{}", String::from_utf8_lossy(&line))
     }
 }
 
@@ -183,7 +188,29 @@ mod tests {
         assert_eq!(line["cause"], "away\nforged line");
         assert_eq!(line["field.level"], "none");
         assert!(line.get("trace_id").is_none());
+        assert!(text.starts_with("{\"timestamp\":"), "{text}");
         assert!(chrono::DateTime::parse_from_rfc3339(line["timestamp"].as_str().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_line_inside_a_trace_names_it() {
+        use opentelemetry::trace::TracerProvider;
+        let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let subscriber = tracing_subscriber::registry()
+            .with(tracing_opentelemetry::layer().with_tracer(provider.tracer("test")))
+            .with(layer(Format::Json, "postroad-test", move || writer.clone()));
+        let trace_id = tracing::subscriber::with_default(subscriber, || {
+            tracing::info_span!("session").in_scope(|| {
+                tracing::info!("inside");
+                crate::current_trace_id()
+            })
+        });
+        let line: Value = serde_json::from_slice(&buffer.0.lock().unwrap()).unwrap();
+        assert!(trace_id.is_some());
+        assert_eq!(line["trace_id"].as_str().map(ToOwned::to_owned), trace_id);
+        assert_eq!(line["span_id"].as_str().map(str::len), Some(16));
     }
 
     #[test]
