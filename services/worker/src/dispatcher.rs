@@ -68,7 +68,8 @@ impl Dispatcher {
             if Instant::now() >= desk.next_discovery {
                 self.discover(&mut desk).await;
             }
-            if self.claim(&mut desk, *incarnation.borrow(), &destinations).await {
+            let me = *incarnation.borrow(); // not across the await: the guard is no more Send than any lock's
+            if self.claim(&mut desk, me, &destinations).await {
                 // There may be more, but what has been settled meanwhile makes room first.
                 while let Ok(one) = settled.try_recv() {
                     desk.settle(one);
