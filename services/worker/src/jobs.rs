@@ -3,12 +3,12 @@
 mod domains;
 mod upkeep;
 
-use crate::Deps;
+use assembly::Assembly;
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Starts every job.
-pub(crate) fn start(deps: &Arc<Deps>, tracker: &TaskTracker, stop: &CancellationToken) {
+pub(crate) fn start(deps: &Arc<Assembly>, tracker: &TaskTracker, stop: &CancellationToken) {
     let every = |period: Duration, name: &'static str, run: Run| tracker.spawn(repeat(deps.clone(), period, name, run, stop.clone()));
     every(Duration::from_secs(1), "reports", |deps| {
         Box::pin(async move { report(&deps).await })
@@ -27,10 +27,10 @@ pub(crate) fn start(deps: &Arc<Deps>, tracker: &TaskTracker, stop: &Cancellation
     });
 }
 
-type Run = fn(Arc<Deps>) -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+type Run = fn(Arc<Assembly>) -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 /// Runs a job again and again, the first time at once. A failure is logged and tried again at the next turn.
-async fn repeat(deps: Arc<Deps>, period: Duration, name: &'static str, run: Run, stop: CancellationToken) {
+async fn repeat(deps: Arc<Assembly>, period: Duration, name: &'static str, run: Run, stop: CancellationToken) {
     while !stop.is_cancelled() {
         tokio::select! {
             result = run(deps.clone()) => if let Err(error) = result { tracing::warn!(%error, job = name, "a job failed and will be tried again") },
@@ -43,7 +43,7 @@ async fn repeat(deps: Arc<Deps>, period: Duration, name: &'static str, run: Run,
     }
 }
 
-async fn report(deps: &Deps) -> anyhow::Result<()> {
+async fn report(deps: &Assembly) -> anyhow::Result<()> {
     let sent = intake::Reporter::new(&deps.intake).run().await?;
     if sent > 0 {
         tracing::info!(sent, "senders were told of failed recipients");

@@ -250,7 +250,10 @@ mod tests {
     #[test]
     fn a_lane_that_an_operator_lets_go_is_served_again() {
         let (mut book, now) = book();
-        book.discovered(Lane { paused_until: Some(now + TimeDelta::days(1)), ..lane(1, 1, "x.test", now) });
+        book.discovered(Lane {
+            paused_until: Some(now + TimeDelta::days(1)),
+            ..lane(1, 1, "x.test", now)
+        });
         assert!(book.choose(now, 10).is_empty());
         book.discovered(lane(1, 1, "x.test", now));
         assert_eq!(book.choose(now, 10).len(), 1);

@@ -20,46 +20,40 @@ pub mod schedule;
 pub mod writer;
 
 use anyhow::Context as _;
-use auth::secrets::{Purpose, Secrets};
-use config::{Config, Mode};
+use assembly::Assembly;
+use auth::secrets::Purpose;
+use config::Mode;
 use deliver::{Deliverer, MEMORY_KIB};
 use destination::ConnectionLimits;
 use dial::{Clients, Dialer};
 use dispatcher::{CAPTURE, Dispatcher, RELAY};
-use dns::{Guard, Name, Resolver};
+use dns::{Guard, Name};
 use identity::Identities;
-use intake::{Intake, Wake};
 use mail::{Domain, return_path::ReturnPaths};
 use smtp::client::Timeouts;
 use std::sync::Arc;
-use store::PgPool;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use writer::Writer;
 
 /// Everything the worker works with, built once by whoever starts it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Deps {
-    /// The settings.
-    pub config: Arc<Config>,
-    /// The database.
-    pub pool: PgPool,
-    /// The door, for reports and mail that comes back in.
-    pub intake: Arc<Intake>,
-    /// Hints of new mail.
-    pub wake: Wake,
-    /// Answers name look-ups.
-    pub resolver: Arc<dyn Resolver>,
-    /// Keys under the instance's secret.
-    pub secrets: Arc<Secrets>,
+    /// What every service is built of.
+    pub assembly: Assembly,
     /// No other worker can be running: the embedded database has one master.
     pub alone: bool,
 }
 
-impl std::fmt::Debug for Deps {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Deps").field("alone", &self.alone).finish_non_exhaustive()
-    }
+/// Runs the worker as a program of its own until the context's stop.
+///
+/// # Errors
+/// When the parts cannot be built, or [`run`] cannot be set up.
+pub async fn start(context: service::Context) -> anyhow::Result<()> {
+    let assembly = Assembly::of(&context).await?;
+    let listening = tokio::spawn(intake::listen(assembly.wake.clone(), assembly.pool.clone(), context.stop.clone()));
+    run(Deps { assembly, alone: false }, context.stop).await?;
+    listening.await.context("listening for new mail")
 }
 
 /// Deliveries in hand at a time at most: the channels between the parts have room for so many.
@@ -70,9 +64,10 @@ const MOST_IN_HAND: usize = 2_000;
 /// # Errors
 /// When it cannot be set up from these settings.
 pub async fn run(deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
-    let deps = Arc::new(deps);
+    let Deps { assembly, alone } = deps;
+    let deps = Arc::new(assembly);
     let config = &deps.config;
-    let (heartbeat, incarnation) = heartbeat::Heartbeat::start(deps.pool.clone(), config.smtp.hostname.clone(), deps.alone).await;
+    let (heartbeat, incarnation) = heartbeat::Heartbeat::start(deps.pool.clone(), config.smtp.hostname.clone(), alone).await;
     let (writer, settled, writing) = Writer::start(deps.pool.clone());
     let deliverer = Arc::new(deliverer(&deps, writer)?);
     let tracker = TaskTracker::new();
@@ -108,7 +103,7 @@ pub async fn run(deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn deliverer(deps: &Deps, writer: Writer) -> anyhow::Result<Deliverer> {
+fn deliverer(deps: &Assembly, writer: Writer) -> anyhow::Result<Deliverer> {
     let config = &deps.config;
     let delivery = &config.delivery;
     let hostname: Domain = config

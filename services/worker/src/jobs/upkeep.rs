@@ -1,6 +1,6 @@
 //! Measuring the queue, making partitions ahead of time, and ending what is kept long enough.
 
-use crate::Deps;
+use assembly::Assembly;
 use store::{maintenance, queue};
 
 /// Weeks of partitions ahead of now.
@@ -9,7 +9,7 @@ const WEEKS_AHEAD: i32 = 8;
 const BATCH: u64 = 500;
 
 /// Depth and age of the queue, for the metrics.
-pub(super) async fn measure(deps: &Deps) -> anyhow::Result<()> {
+pub(super) async fn measure(deps: &Assembly) -> anyhow::Result<()> {
     let depth = queue::depth(&deps.pool).await?;
     metrics::gauge!("postroad_queue_rows").set(depth.rows as f64);
     metrics::gauge!("postroad_queue_oldest_due_seconds").set(depth.oldest_due_seconds);
@@ -17,14 +17,14 @@ pub(super) async fn measure(deps: &Deps) -> anyhow::Result<()> {
 }
 
 /// Bodies past their retention, answered idempotency keys, ended sessions.
-pub(super) async fn delete_old(deps: &Deps) -> anyhow::Result<()> {
+pub(super) async fn delete_old(deps: &Assembly) -> anyhow::Result<()> {
     maintenance::delete_expired_records(&deps.pool).await?;
     while maintenance::delete_old_content(&deps.pool, i64::try_from(BATCH)?).await? >= BATCH {}
     Ok(())
 }
 
 /// Next weeks' partitions, and the end of those that are older than every retention.
-pub(super) async fn partitions(deps: &Deps) -> anyhow::Result<()> {
+pub(super) async fn partitions(deps: &Assembly) -> anyhow::Result<()> {
     maintenance::ensure_partitions(&deps.pool, WEEKS_AHEAD).await?;
     for week in maintenance::drop_old_partitions(&deps.pool).await? {
         tracing::info!(week, "the history of a week is past its retention and was dropped");
