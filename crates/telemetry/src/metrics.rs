@@ -57,10 +57,19 @@ pub const METRICS: &[Metric] = &[
     counter("postroad_messages_refused_total", "Messages refused, by reason."),
     gauge("postroad_smtp_sessions", "SMTP sessions open now."),
     counter("postroad_smtp_sessions_total", "SMTP sessions ended, by how."),
-    counter("postroad_smtp_connections_refused_total", "SMTP connections turned away at a cap, by reason."),
-    counter("postroad_smtp_accept_failures_total", "Pauses of accepting SMTP connections for want of resources."),
+    counter(
+        "postroad_smtp_connections_refused_total",
+        "SMTP connections turned away at a cap, by reason.",
+    ),
+    counter(
+        "postroad_smtp_accept_failures_total",
+        "Pauses of accepting SMTP connections for want of resources.",
+    ),
     counter("postroad_smtp_logins_total", "SMTP logins, by outcome."),
-    counter("postroad_smtp_refused_total", "SMTP commands answered 4xx or 5xx, by verb and code."),
+    counter(
+        "postroad_smtp_refused_total",
+        "SMTP commands answered 4xx or 5xx, by verb and code.",
+    ),
     counter("postroad_bounces_received_total", "Bounces taken at our return paths."),
     histogram("postroad_intake_batch_messages", "Messages of one intake commit."),
     histogram("postroad_intake_commit_seconds", "Duration of one intake commit."),
@@ -75,6 +84,29 @@ pub const METRICS: &[Metric] = &[
     counter(
         "postroad_outcomes_fenced_total",
         "Outcomes refused because the claim belonged to somebody else by then.",
+    ),
+    histogram("postroad_claim_batch_size", "Deliveries claimed at a time."),
+    counter(
+        "postroad_claims_lost_total",
+        "Claims taken back from workers that died, each an attempt in doubt.",
+    ),
+    counter(
+        "postroad_quarantined_total",
+        "Deliveries set aside because trying them kept failing in this program.",
+    ),
+    counter(
+        "postroad_destination_rests_total",
+        "Times that a destination was left alone because it did not answer.",
+    ),
+    gauge("postroad_queue_rows", "Deliveries in the queue."),
+    gauge(
+        "postroad_queue_oldest_due_seconds",
+        "How long the oldest due delivery has been waiting.",
+    ),
+    counter("postroad_reports_sent_total", "Delivery reports written to senders."),
+    histogram(
+        "postroad_http_request_seconds",
+        "Duration of one HTTP request, by method, route and status.",
     ),
     gauge(
         "postroad_database_connections",
