@@ -56,6 +56,17 @@ pub struct DomainChange<'a> {
     pub return_path_label: Option<&'a str>,
 }
 
+/// Which domains a list holds; `None` and empty leave the choice open.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DomainFilter<'a> {
+    /// Only the one of this name.
+    pub name: Option<&'a str>,
+    /// Only of this status.
+    pub status: Option<DomainStatus>,
+    /// Only of these names.
+    pub within: &'a [String],
+}
+
 /// Claims a name for an organization: pending until proved. Call it inside a transaction: two statements.
 ///
 /// # Errors
@@ -111,15 +122,14 @@ pub async fn find(executor: impl PgExecutor<'_>, organization: OrganizationId, i
     .await?)
 }
 
-/// Up to `limit` domains, the newest first, older than `after`; `name` and `status` narrow the choice.
+/// Up to `limit` domains, the newest first, older than `after`.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn list(
     executor: impl PgExecutor<'_>,
     organization: OrganizationId,
-    name: Option<&str>,
-    status: Option<DomainStatus>,
+    filter: DomainFilter<'_>,
     after: Option<DomainId>,
     limit: i64,
 ) -> Result<Vec<Domain>> {
@@ -130,11 +140,12 @@ pub async fn list(
                   ownership_token, verified_at, return_path_label, sign, failing_since, last_checked_at, created_at
            from domain
            where organization_id = $1 and ($2::text is null or name = $2) and ($3::domain_status is null or status = $3)
-             and ($4::uuid is null or id < $4)
-           order by id desc limit $5"#,
+             and (cardinality($4::text[]) = 0 or name = any($4)) and ($5::uuid is null or id < $5)
+           order by id desc limit $6"#,
         organization.0,
-        name,
-        status as Option<DomainStatus>,
+        filter.name,
+        filter.status as Option<DomainStatus>,
+        filter.within,
         after.map(|id| id.0),
         limit
     )

@@ -1,1 +1,106 @@
-//! .
+//! postroad-api: the HTTP interface, `/api/v1` and its documentation.
+//!
+//! Promises: a 202 is given only after the message is committed; another organization's things are 404; unknown members and parameters
+//! are refused; every answer, whoever gives it, carries a request id and the state of the caller's rate limit; a fault of ours is a 5xx
+//! that says nothing but the request id. Conventions are in `docs/api-design.md`, the contract in the OpenAPI document.
+//!
+//! It delivers nothing and looks up no recipients: that is the worker's.
+
+mod access;
+pub mod app;
+mod cookies;
+mod docs;
+mod error;
+mod extract;
+mod idempotency;
+mod layers;
+mod paging;
+mod resources;
+pub mod routes;
+mod start;
+
+use anyhow::Context as _;
+use app::{App, Settings};
+use auth::{
+    api_keys::ApiKeys,
+    passwords::Passwords,
+    secrets::{Purpose, Secrets},
+    sessions::Sessions,
+    smtp_credentials::SmtpCredentials,
+};
+use config::Config;
+use error::{ApiError, FieldError};
+use intake::Intake;
+use rate_limit::Limiter;
+use std::{net::SocketAddr, sync::Arc};
+use store::PgPool;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use start::start;
+
+/// Everything the service works with, built once by whoever starts it.
+#[derive(Clone)]
+pub struct Deps {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The database.
+    pub pool: PgPool,
+    /// The door for messages.
+    pub intake: Arc<Intake>,
+    /// Answers name look-ups.
+    pub resolver: Arc<dyn dns::Resolver>,
+    /// Keys under the instance's secret.
+    pub secrets: Arc<Secrets>,
+    /// Counts requests.
+    pub limiter: Limiter,
+    /// How this process is doing.
+    pub readiness: health::Readiness,
+}
+
+impl std::fmt::Debug for Deps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deps").finish_non_exhaustive()
+    }
+}
+
+/// Serves until stopped, then finishes the requests in hand.
+///
+/// # Errors
+/// When the settings cannot be used or the listener fails.
+pub async fn run(deps: Deps, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+    let address = listener.local_addr()?;
+    let app = Arc::new(app(deps));
+    let service = routes::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    tracing::info!(%address, "serving HTTP");
+    axum::serve(listener, service)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+/// What the handlers work with, from what the process has.
+#[must_use]
+pub fn app(deps: Deps) -> App {
+    let Deps {
+        config,
+        pool,
+        intake,
+        resolver,
+        secrets,
+        limiter,
+        readiness,
+    } = deps;
+    App {
+        api_keys: ApiKeys::new(pool.clone(), Arc::clone(&secrets)),
+        smtp_credentials: SmtpCredentials::new(pool.clone(), Arc::clone(&secrets)),
+        sessions: Sessions::new(pool.clone(), Passwords::default()),
+        settings: Settings::of(&config),
+        pool,
+        secrets,
+        intake,
+        resolver,
+        limiter,
+        readiness,
+    }
+}

@@ -1,0 +1,12 @@
+//! One module per resource of the API: its requests, its answers, its handlers, its `router()`.
+
+pub(crate) mod api_keys;
+pub(crate) mod domains;
+pub(crate) mod events;
+pub(crate) mod health;
+pub(crate) mod login;
+pub(crate) mod me;
+pub(crate) mod messages;
+pub(crate) mod names;
+pub(crate) mod smtp_credentials;
+pub(crate) mod suppressions;
