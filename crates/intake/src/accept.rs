@@ -105,6 +105,14 @@ impl Intake {
         }
     }
 
+    /// Whether mail for this domain is ours to take: some organization has verified it, or it is the return-path name below such a one.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`].
+    pub async fn hosts(&self, domain: &mail::Domain) -> Result<bool, Refusal> {
+        self.directory.is_hosted(domain.as_str()).await
+    }
+
     /// Stores a message, or says why not.
     ///
     /// # Errors
