@@ -19,12 +19,11 @@ mod resources;
 pub mod routes;
 mod start;
 
-use anyhow::Context as _;
 use app::{App, Settings};
 use auth::{
     api_keys::ApiKeys,
     passwords::Passwords,
-    secrets::{Purpose, Secrets},
+    secrets::Secrets,
     sessions::Sessions,
     smtp_credentials::SmtpCredentials,
 };
@@ -37,7 +36,7 @@ use store::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use start::start;
+pub use start::{bind, start};
 
 /// Everything the service works with, built once by whoever starts it.
 #[derive(Clone)]
