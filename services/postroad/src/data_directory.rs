@@ -34,7 +34,9 @@ impl DataDirectory {
             .mode(0o711)
             .create(path)
             .with_context(|| format!("creating the data directory {}", path.display()))?;
-        let path = path.canonicalize().with_context(|| format!("opening the data directory {}", path.display()))?;
+        let path = path
+            .canonicalize()
+            .with_context(|| format!("opening the data directory {}", path.display()))?;
         // Root hands the cluster inside to another user, who has to pass. What is secret here has a mode of its own.
         let metadata = fs::metadata(&path)?;
         if rustix::process::geteuid().is_root() && metadata.uid() == 0 {
@@ -42,7 +44,10 @@ impl DataDirectory {
         }
         let id = kept(&path.join("instance-id"), || hex::encode(rand::random::<[u8; 8]>()))?;
         if id.len() != 16 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            bail!("{} is damaged: it should hold 16 hexadecimal digits", path.join("instance-id").display());
+            bail!(
+                "{} is damaged: it should hold 16 hexadecimal digits",
+                path.join("instance-id").display()
+            );
         }
         Ok(Self { path, id })
     }
@@ -106,22 +111,41 @@ impl DataDirectory {
     }
 }
 
-/// The text of a small file (mode 0600), made durably from `draw` when there is none. Two processes may race: one file wins.
-fn kept(path: &Path, draw: impl FnOnce() -> String) -> anyhow::Result<String> {
-    let read = || match fs::read_to_string(path) {
+impl DataDirectory {
+    /// The secret key of the data directory at `path`, if it has one; makes nothing.
+    ///
+    /// # Errors
+    /// When there is one that cannot be read.
+    pub fn existing_secret_key(path: &Path) -> anyhow::Result<Option<SecretString>> {
+        read(&path.join("secret.key")).map(|text| text.map(SecretString::from))
+    }
+}
+
+/// The text of a small file, if there is one.
+fn read(path: &Path) -> anyhow::Result<Option<String>> {
+    match fs::read_to_string(path) {
         Ok(text) if !text.trim().is_empty() => Ok(Some(text.trim().to_owned())),
         Ok(_) => bail!("{} is empty", path.display()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
-    };
-    if let Some(text) = read()? {
+    }
+}
+
+/// The text of a small file (mode 0600), made durably from `draw` when there is none. Two processes may race: one file wins.
+fn kept(path: &Path, draw: impl FnOnce() -> String) -> anyhow::Result<String> {
+    if let Some(text) = read(path)? {
         return Ok(text);
     }
     // Written under another name and linked: a reader never sees half of it, and a second writer loses.
     let draft = path.with_extension(format!("new-{}", std::process::id()));
     let text = draw();
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)?;
         writeln!(file, "{text}")?;
         file.sync_all()
     })();
@@ -136,7 +160,7 @@ fn kept(path: &Path, draw: impl FnOnce() -> String) -> anyhow::Result<String> {
             Ok(text)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            read()?.with_context(|| format!("{} disappeared while it was read", path.display()))
+            read(path)?.with_context(|| format!("{} disappeared while it was read", path.display()))
         }
         Err(error) => Err(error).with_context(|| format!("writing {}", path.display())),
     }

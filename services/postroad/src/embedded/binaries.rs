@@ -59,7 +59,10 @@ fn major(version: &str) -> Option<u32> {
 pub(super) fn installed() -> Vec<Binaries> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let known = KNOWN.iter().flat_map(|pattern| expand(pattern));
-    let mut found: Vec<Binaries> = std::env::split_paths(&path).chain(known).filter_map(|directory| Binaries::at(&directory)).collect();
+    let mut found: Vec<Binaries> = std::env::split_paths(&path)
+        .chain(known)
+        .filter_map(|directory| Binaries::at(&directory))
+        .collect();
     found.retain(|binaries| binaries.major >= OLDEST);
     found.sort_by(|a, b| b.major.cmp(&a.major)); // stable: of one version, the PATH's comes first
     found.dedup_by_key(|binaries| binaries.major);
@@ -111,7 +114,10 @@ mod tests {
     use super::*;
 
     fn binaries(major: u32) -> Binaries {
-        Binaries { directory: PathBuf::from(format!("/usr/lib/postgresql/{major}/bin")), major }
+        Binaries {
+            directory: PathBuf::from(format!("/usr/lib/postgresql/{major}/bin")),
+            major,
+        }
     }
 
     #[test]

@@ -59,7 +59,11 @@ impl Traces<'_> {
             let due = if orphaned { due.max(2) } else { due };
             if due > stage {
                 stage = due;
-                tracing::info!(processes = found.len(), stage, "stopping a PostgreSQL server that an earlier run left");
+                tracing::info!(
+                    processes = found.len(),
+                    stage,
+                    "stopping a PostgreSQL server that an earlier run left"
+                );
                 for process in found.iter().filter(|process| orphaned || stage == 3 || process.postmaster) {
                     process.signal(match stage {
                         1 => Signal::INT,
@@ -159,9 +163,17 @@ mod tests {
         for name in ["postmaster.pid", ".s.PGSQL.5432", ".s.PGSQL.5432.lock", "PG_VERSION"] {
             fs::write(directory.path().join(name), "1\n").unwrap();
         }
-        let traces = Traces { directory: directory.path(), name: "postroad-none", sockets: directory.path() };
+        let traces = Traces {
+            directory: directory.path(),
+            name: "postroad-none",
+            sockets: directory.path(),
+        };
         traces.clear(|_| false).unwrap();
-        let left: Vec<_> = fs::read_dir(directory.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
+        let left: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
         assert_eq!(left, ["PG_VERSION"]);
     }
 

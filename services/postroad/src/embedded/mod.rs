@@ -106,7 +106,15 @@ impl Cluster {
         self.owner.private_directory(&draft)?;
         tracing::info!(directory = %self.directory.display(), major = self.binaries.major, "making the embedded database");
         let initdb = self.binaries.program("initdb");
-        let arguments = ["--username", ROLE, "--auth-local=trust", "--auth-host=reject", "--encoding=UTF8", "--locale=C", "--pgdata"];
+        let arguments = [
+            "--username",
+            ROLE,
+            "--auth-local=trust",
+            "--auth-host=reject",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--pgdata",
+        ];
         let mut arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         arguments.push(draft.as_os_str());
         let output = self
@@ -137,7 +145,10 @@ impl Cluster {
     /// Writes `postgresql.conf` and readies the socket's directory; done before every start.
     fn furnish(&self) -> anyhow::Result<()> {
         self.owner.private_directory(&self.sockets)?;
-        let text = settings::render(&settings::Settings { sockets: &self.sockets, name: &self.name });
+        let text = settings::render(&settings::Settings {
+            sockets: &self.sockets,
+            name: &self.name,
+        });
         let (draft, path) = (self.directory.join("postgresql.conf.new"), self.directory.join("postgresql.conf"));
         fs::write(&draft, text).with_context(|| format!("writing {}", draft.display()))?;
         self.owner.take(&draft)?;
@@ -146,7 +157,11 @@ impl Cluster {
     }
 
     fn traces(&self) -> leftovers::Traces<'_> {
-        leftovers::Traces { directory: &self.directory, name: &self.name, sockets: &self.sockets }
+        leftovers::Traces {
+            directory: &self.directory,
+            name: &self.name,
+            sockets: &self.sockets,
+        }
     }
 }
 
@@ -157,11 +172,12 @@ fn place(data: &DataDirectory, owner: &Owner, link: &Path) -> anyhow::Result<Pat
     }
     // The identity, not the path: a data directory that was thrown away and made anew must not meet the old one's cluster.
     let parent = Path::new(SHARED_PLACE).join(data.id());
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o755)
-        .create(&parent)
-        .with_context(|| format!("creating {} (the data directory is closed to the user that runs PostgreSQL)", parent.display()))?;
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(&parent).with_context(|| {
+        format!(
+            "creating {} (the data directory is closed to the user that runs PostgreSQL)",
+            parent.display()
+        )
+    })?;
     let Some(name) = link.file_name() else {
         bail!("{} has no name", link.display());
     };
@@ -171,7 +187,11 @@ fn place(data: &DataDirectory, owner: &Owner, link: &Path) -> anyhow::Result<Pat
             // A link to nowhere: made by a first start that was interrupted, or its cluster was removed.
             let target = fs::read_link(link)?;
             if target != directory {
-                bail!("{} points to {}, which does not exist: restore it or remove the link", link.display(), target.display());
+                bail!(
+                    "{} points to {}, which does not exist: restore it or remove the link",
+                    link.display(),
+                    target.display()
+                );
             }
         }
         result => result.with_context(|| format!("linking {}", link.display()))?,

@@ -51,7 +51,9 @@ impl Owner {
                 return Ok(Self { uid, gid, switch: true });
             }
         }
-        bail!("PostgreSQL must not run as root and none of the users {UNPRIVILEGED:?} exists: create one, or start postroad as an ordinary user")
+        bail!(
+            "PostgreSQL must not run as root and none of the users {UNPRIVILEGED:?} exists: create one, or start postroad as an ordinary user"
+        )
     }
 
     /// Whether this user may pass through `directory` and everything above it. Access lists beyond the mode bits are not read.
@@ -84,7 +86,11 @@ impl Owner {
         // Not followed if it is a link: in /tmp a stranger may have been here first.
         let metadata = fs::symlink_metadata(directory)?;
         if !metadata.is_dir() || (!made && metadata.uid() != self.uid) {
-            bail!("{} exists and is not a directory of uid {}: remove it", directory.display(), self.uid);
+            bail!(
+                "{} exists and is not a directory of uid {}: remove it",
+                directory.display(),
+                self.uid
+            );
         }
         if made && self.switch {
             std::os::unix::fs::chown(directory, Some(self.uid), Some(self.gid))?;
@@ -111,7 +117,10 @@ impl Owner {
                 // setpriv sets the signal after it changed the user, which would have cleared it.
                 let mut command = Command::new(setpriv);
                 if self.switch {
-                    command.arg(format!("--reuid={}", self.uid)).arg(format!("--regid={}", self.gid)).arg("--clear-groups");
+                    command
+                        .arg(format!("--reuid={}", self.uid))
+                        .arg(format!("--regid={}", self.gid))
+                        .arg("--clear-groups");
                 }
                 command.arg(match death {
                     Death::FastShutdown => "--pdeathsig=INT",
@@ -157,7 +166,8 @@ mod tests {
 
     #[test]
     fn a_user_is_found_by_its_whole_name() {
-        let passwd = "root:x:0:0:root:/root:/bin/bash\npostgres-old:x:7:8::/:/bin/sh\npostgres:x:101:104:PostgreSQL:/var/lib/postgresql:/bin/bash\n";
+        let passwd =
+            "root:x:0:0:root:/root:/bin/bash\npostgres-old:x:7:8::/:/bin/sh\npostgres:x:101:104:PostgreSQL:/var/lib/postgresql:/bin/bash\n";
         assert_eq!(look_up(passwd, "postgres"), Some((101, 104)));
         assert_eq!(look_up(passwd, "nobody"), None);
     }
@@ -168,7 +178,11 @@ mod tests {
         let inner = root.path().join("closed").join("inner");
         fs::create_dir_all(&inner).unwrap();
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let stranger = Owner { uid: 54_321, gid: 54_321, switch: true };
+        let stranger = Owner {
+            uid: 54_321,
+            gid: 54_321,
+            switch: true,
+        };
         assert!(stranger.may_reach(&inner));
         fs::set_permissions(root.path().join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
         assert!(!stranger.may_reach(&inner));
@@ -179,7 +193,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let link = root.path().join("link");
         std::os::unix::fs::symlink(root.path(), &link).unwrap();
-        let me = Owner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw(), switch: false };
+        let me = Owner {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            switch: false,
+        };
         let refusal = me.private_directory(&link).unwrap_err().to_string();
         assert!(refusal.contains("not a directory"), "{refusal}");
         me.private_directory(&root.path().join("fresh")).unwrap();

@@ -50,29 +50,62 @@ struct State {
 }
 
 impl Server {
-    /// Starts the server and waits until it takes connections; recovery after a crash is part of the wait. The database is made when
-    /// missing.
+    /// Begins to start the server; [`Server::ready`] tells when it takes connections. Whatever comes of that, [`Server::stop`] ends it.
     ///
     /// # Errors
-    /// When the server ends instead; the text holds the end of its log.
-    pub async fn start(cluster: Cluster) -> anyhow::Result<Self> {
+    /// When no thread can be made.
+    pub fn launch(cluster: Cluster) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let server = Self { cluster: cluster.clone(), shared: Arc::clone(&shared) };
+        let server = Self {
+            cluster: cluster.clone(),
+            shared: Arc::clone(&shared),
+        };
         thread::Builder::new()
             .name("postgresql".to_owned())
             .spawn(move || {
-                let reason = shared.keep_running(&cluster).err().map_or_else(String::new, |error| format!("{error:#}"));
+                let reason = shared
+                    .keep_running(&cluster)
+                    .err()
+                    .map_or_else(String::new, |error| format!("{error:#}"));
                 shared.lock().ended = Some(reason);
                 shared.changed.notify_all();
             })
             .context("starting the thread that watches PostgreSQL")?;
-        server.ready().await?;
-        let url = server.url();
-        // A start that was interrupted between initdb and here is completed by the next.
-        if !sqlx::Postgres::database_exists(&url).await.context("connecting to the embedded database")? {
-            sqlx::Postgres::create_database(&url).await.with_context(|| format!("creating the database {ROLE}"))?;
-        }
         Ok(server)
+    }
+
+    /// [`Server::launch`] and [`Server::ready`] in one; stopped again when it does not become ready.
+    ///
+    /// # Errors
+    /// As those two.
+    pub async fn start(cluster: Cluster) -> anyhow::Result<Self> {
+        let server = Self::launch(cluster)?;
+        match server.ready().await {
+            Ok(()) => Ok(server),
+            Err(error) => {
+                server.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until the server takes connections; recovery after a crash is part of the wait. The database is made when missing.
+    ///
+    /// # Errors
+    /// When the server ends instead; the text holds the end of its log.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        self.accepting().await?;
+        let url = self.url();
+        // A start that was interrupted between initdb and here is completed by the next.
+        if !sqlx::Postgres::database_exists(&url)
+            .await
+            .context("connecting to the embedded database")?
+        {
+            sqlx::Postgres::create_database(&url)
+                .await
+                .with_context(|| format!("creating the database {ROLE}"))?;
+        }
+        Ok(())
     }
 
     /// What to connect to.
@@ -81,7 +114,7 @@ impl Server {
         self.cluster.url()
     }
 
-    async fn ready(&self) -> anyhow::Result<()> {
+    async fn accepting(&self) -> anyhow::Result<()> {
         let start = Instant::now();
         let mut told = 0;
         loop {
@@ -98,7 +131,10 @@ impl Server {
             }
             if start.elapsed().as_secs() / 10 > told {
                 told = start.elapsed().as_secs() / 10;
-                tracing::warn!(waited_s = told * 10, "the embedded database is still starting: it recovers from an unclean stop");
+                tracing::warn!(
+                    waited_s = told * 10,
+                    "the embedded database is still starting: it recovers from an unclean stop"
+                );
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

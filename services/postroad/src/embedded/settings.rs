@@ -86,8 +86,16 @@ mod tests {
 
     #[test]
     fn durability_is_on_and_there_is_no_way_in_by_network() {
-        let text = render(&Settings { sockets: Path::new("/tmp/it's"), name: "postroad-1" });
-        for line in ["fsync = on", "synchronous_commit = on", "full_page_writes = on", "listen_addresses = ''"] {
+        let text = render(&Settings {
+            sockets: Path::new("/tmp/it's"),
+            name: "postroad-1",
+        });
+        for line in [
+            "fsync = on",
+            "synchronous_commit = on",
+            "full_page_writes = on",
+            "listen_addresses = ''",
+        ] {
             assert!(text.lines().any(|l| l == line), "{line}");
         }
         assert!(text.contains("unix_socket_directories = '/tmp/it''s'"), "{text}");
