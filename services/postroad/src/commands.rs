@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use auth::{api_keys, scopes::Scopes};
-use config::{Config, ExposeSecret};
+use config::{Config, ExposeSecret, SecretString};
 use std::{
     io::Write as _,
     time::{Duration, Instant},
@@ -106,22 +106,23 @@ pub(crate) async fn api_key(config: &Config, command: ApiKeyCommand) -> anyhow::
         bail!("a name has 1 to 200 characters");
     }
     let database = Database::open(config).await?;
-    let created = async {
-        let organization = organization(&database.pool, org.as_deref()).await?;
-        let secrets = database::secrets(config, &database.pool).await?;
-        let mut connection = database.pool.acquire().await?;
-        let wanted = api_keys::Wanted {
-            name,
-            scopes,
-            ..api_keys::Wanted::default()
-        };
-        let (_, key) = api_keys::create(&mut connection, &secrets, organization, &wanted).await?;
-        anyhow::Ok(key)
-    }
-    .await;
+    let wanted = api_keys::Wanted {
+        name,
+        scopes,
+        ..api_keys::Wanted::default()
+    };
+    let created = Box::pin(create_key(config, &database.pool, org.as_deref(), &wanted)).await;
     database.close().await;
     say(&format!("{}\n", created?.expose_secret()));
     Ok(())
+}
+
+async fn create_key(config: &Config, pool: &PgPool, org: Option<&str>, wanted: &api_keys::Wanted) -> anyhow::Result<SecretString> {
+    let organization = organization(pool, org).await?;
+    let secrets = database::secrets(config, pool).await?;
+    let mut connection = pool.acquire().await?;
+    let (_, key) = api_keys::create(&mut connection, &secrets, organization, wanted).await?;
+    Ok(key)
 }
 
 pub(crate) async fn queue(config: &Config, command: QueueCommand) -> anyhow::Result<()> {

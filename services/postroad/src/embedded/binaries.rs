@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use std::{
+    cmp::Reverse,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -64,7 +65,7 @@ pub(super) fn installed() -> Vec<Binaries> {
         .filter_map(|directory| Binaries::at(&directory))
         .collect();
     found.retain(|binaries| binaries.major >= OLDEST);
-    found.sort_by(|a, b| b.major.cmp(&a.major)); // stable: of one version, the PATH's comes first
+    found.sort_by_key(|binaries| Reverse(binaries.major)); // stable: of one version, the PATH's comes first
     found.dedup_by_key(|binaries| binaries.major);
     found
 }

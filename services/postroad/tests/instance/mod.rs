@@ -12,19 +12,19 @@ use std::{
 };
 use tempfile::TempDir;
 
-pub const PASSWORD: &str = "correct horse battery staple 9";
+pub(crate) const PASSWORD: &str = "correct horse battery staple 9";
 
-pub struct Instance {
-    pub directory: TempDir,
-    pub smtp: u16,
-    pub api: u16,
+pub(crate) struct Instance {
+    pub(crate) directory: TempDir,
+    pub(crate) smtp: u16,
+    pub(crate) api: u16,
     ops: u16,
     child: Option<Child>,
     more: Vec<(String, String)>,
 }
 
 impl Instance {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("postroad-up-").tempdir_in("/tmp").unwrap();
         // Root gives the cluster to another user, who has to pass.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -38,16 +38,16 @@ impl Instance {
         }
     }
 
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.more.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_postroad"));
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
@@ -68,12 +68,12 @@ impl Instance {
     }
 
     /// Runs a command to its end.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
 
     /// What a command that must succeed said on stdout.
-    pub fn told(&self, arguments: &[&str]) -> String {
+    pub(crate) fn told(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(
             output.status.success(),
@@ -83,7 +83,7 @@ impl Instance {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         use std::os::unix::process::CommandExt;
         let log = fs::OpenOptions::new()
             .create(true)
@@ -111,7 +111,7 @@ impl Instance {
         });
     }
 
-    pub fn wait_for(&mut self, what: &str, patience: Duration, condition: impl Fn(&Self) -> bool) {
+    pub(crate) fn wait_for(&mut self, what: &str, patience: Duration, condition: impl Fn(&Self) -> bool) {
         let begin = Instant::now();
         while !condition(self) {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
@@ -122,21 +122,21 @@ impl Instance {
         }
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
     /// What `up` printed for a person, over all starts.
-    pub fn page(&self) -> String {
+    pub(crate) fn page(&self) -> String {
         fs::read_to_string(self.directory.path().join("out")).unwrap_or_default()
     }
 
-    pub fn pid(&self) -> i32 {
+    pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.child.as_ref().unwrap().id()).unwrap()
     }
 
     /// SIGTERM to the process, and its end.
-    pub fn stop(&mut self) -> ExitStatus {
+    pub(crate) fn stop(&mut self) -> ExitStatus {
         signal(self.pid(), "TERM");
         let mut child = self.child.take().unwrap();
         let begin = Instant::now();
@@ -154,18 +154,18 @@ impl Instance {
     }
 
     /// SIGKILL to the whole process group, as an impatient supervisor does.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         signal(-self.pid(), "KILL");
         self.child.take().unwrap().wait().unwrap();
     }
 
     /// Reaps a process to which the test itself sent SIGKILL.
-    pub fn kill_was_sent(&mut self) {
+    pub(crate) fn kill_was_sent(&mut self) {
         self.child.take().unwrap().wait().unwrap();
     }
 
     /// Processes that work for this instance, PostgreSQL's included.
-    pub fn processes(&self) -> Vec<(i32, String)> {
+    pub(crate) fn processes(&self) -> Vec<(i32, String)> {
         let id = fs::read_to_string(self.data().join("instance-id")).unwrap_or_else(|_| "nothing".to_owned());
         let (id, directory) = (id.trim().to_owned(), self.directory.path().display().to_string());
         fs::read_dir("/proc")
@@ -180,18 +180,18 @@ impl Instance {
             .collect()
     }
 
-    pub fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         let key = self.told(&["api-key", "create", "--name", "test"]);
         assert!(key.starts_with("pr_") && key.split_whitespace().count() == 1, "{key:?}");
         key.trim().to_owned()
     }
 
     /// Status and body; None when nobody answers.
-    pub fn get(&self, path: &str, key: Option<&str>) -> Option<(u16, String)> {
+    pub(crate) fn get(&self, path: &str, key: Option<&str>) -> Option<(u16, String)> {
         self.http("GET", path, key, "")
     }
 
-    pub fn post(&self, path: &str, key: &str, body: &str) -> (u16, String) {
+    pub(crate) fn post(&self, path: &str, key: &str, body: &str) -> (u16, String) {
         self.http("POST", path, Some(key), body).unwrap()
     }
 
@@ -212,7 +212,7 @@ impl Instance {
     }
 
     /// Sends a small message as a mail program would; true when it was answered 250.
-    pub fn send(&self, login: &(String, String), to: &str) -> bool {
+    pub(crate) fn send(&self, login: &(String, String), to: &str) -> bool {
         self.conversation(login, to).unwrap_or(false)
     }
 
@@ -252,7 +252,7 @@ impl Instance {
     }
 
     /// Username and password as the page of the first start shows them.
-    pub fn login(&self) -> (String, String) {
+    pub(crate) fn login(&self) -> (String, String) {
         let page = self.page();
         let word_after = |word: &str| page.split_once(word).unwrap().1.split_whitespace().next().unwrap().to_owned();
         (word_after("--auth-user "), word_after("--auth-password "))
@@ -272,13 +272,13 @@ impl Drop for Instance {
     }
 }
 
-pub fn signal(pid: i32, name: &str) {
+pub(crate) fn signal(pid: i32, name: &str) {
     // The shell's own kill: slim images have no other.
     let status = Command::new("sh").args(["-c", &format!("kill -{name} -- {pid}")]).status().unwrap();
     assert!(status.success(), "kill -{name} {pid}");
 }
 
-pub fn pause() {
+pub(crate) fn pause() {
     std::thread::park_timeout(Duration::from_millis(30));
 }
 
@@ -307,7 +307,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// The place of the cluster, wherever it went.
-pub fn cluster(data: &Path) -> PathBuf {
+pub(crate) fn cluster(data: &Path) -> PathBuf {
     let entry = fs::read_dir(data)
         .unwrap()
         .flatten()
