@@ -193,7 +193,7 @@ async fn an_ordinary_mail_library_gets_through_with_starttls_and_with_implicit_t
 
 #[sqlx::test(migrations = "../../migrations")]
 async fn p7_a_stop_tells_idle_sessions_and_ends(pool: PgPool) {
-    let world = world(pool, &[]).await;
+    let mut world = world(pool, &[]).await;
     let mut idle = world.client().await;
     let mut busy = world.logged_in().await;
     assert!(busy.say("MAIL FROM:<app@sender.test>").await.starts_with("250"));
@@ -210,7 +210,7 @@ async fn p7_a_stop_tells_idle_sessions_and_ends(pool: PgPool) {
     assert!(answer.starts_with("250 2.0.0"), "{answer}");
     assert!(busy.reply().await.starts_with("421 4.3.2"));
     drop(busy);
-    world.running.await.unwrap().unwrap();
+    (&mut world.running).await.unwrap().unwrap();
     assert_eq!(
         sqlx::query_scalar::<_, i64>("select count(*) from message")
             .fetch_one(&world.pool)

@@ -105,6 +105,13 @@ pub(crate) async fn verified_domain(pool: &PgPool, organization: OrganizationId,
     .unwrap();
 }
 
+/// The end of a test closes the pool, and waits for those who hold a connection.
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
 impl World {
     pub(crate) async fn credential(
         &self,
