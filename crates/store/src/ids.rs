@@ -103,6 +103,16 @@ ids! {
     EventId "evt";
     /// An address that must not be written to.
     SuppressionId "sup";
+    /// An address of a domain that forwards.
+    AliasId "als";
+    /// Where mail for aliases goes on to.
+    DestinationId "dst";
+    /// A rule about mail that comes in.
+    RuleId "rul";
+    /// An entry of a sender list.
+    SenderListEntryId "sle";
+    /// A correspondent of an alias.
+    ContactId "con";
 }
 
 #[cfg(test)]

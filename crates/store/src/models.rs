@@ -176,6 +176,45 @@ enumerations! {
         /// Canonical name.
         Cname = "CNAME",
     }
+    /// Whether an alias takes mail.
+    AliasState "alias_state" {
+        /// It does.
+        Active = "active",
+        /// It refuses for now.
+        Paused = "paused",
+    }
+    /// How an alias's mail can be answered.
+    RepliesAs "replies_as" {
+        /// To the author, from the private mailbox.
+        Direct = "direct",
+        /// Through a reverse address, as the alias.
+        AsAlias = "as_alias",
+    }
+    /// What a destination is.
+    DestinationKind "destination_kind" {
+        /// A private mailbox.
+        Mailbox = "mailbox",
+        /// An HTTP endpoint.
+        Endpoint = "endpoint",
+    }
+    /// What becomes of mail that fails DMARC.
+    DmarcFailure "dmarc_failure" {
+        /// What the author's domain asks for.
+        AsPublished = "as_published",
+        /// It is accepted.
+        Accept = "accept",
+        /// It is set aside.
+        Quarantine = "quarantine",
+        /// It is refused.
+        Refuse = "refuse",
+    }
+    /// What a sender list says of a sender.
+    SenderListing "sender_listing" {
+        /// Let through, before every rule.
+        Allow = "allow",
+        /// Refused, before every rule.
+        Deny = "deny",
+    }
     /// What a check of a wanted record found.
     RecordStatus "record_status" {
         /// As wanted.
