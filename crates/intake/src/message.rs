@@ -12,7 +12,7 @@ use mail::{
     trace::{self, ReceivedClause},
 };
 use store::{
-    acceptance::{NewDelivery, NewIdempotency, NewMessage},
+    acceptance::{InboundFacts, NewDelivery, NewIdempotency, NewMessage},
     ids::{DomainId, MessageId},
     lanes::LaneKey,
     models::{Direction, RecipientKind, Via},
@@ -118,6 +118,7 @@ pub(crate) fn prepare(
             key: key.key,
             request_hash: key.request_hash.to_vec(),
         }),
+        inbound: InboundFacts::default(),
     };
     Prepared { message, lanes }
 }
@@ -132,6 +133,8 @@ fn delivery(submission: &Submission, route: &Route) -> NewDelivery {
         lane: 0, // set when the lanes are resolved
         dsn_notify: recipient.notify.map(|notify| i16::from(notify.to_bits())),
         dsn_orcpt: recipient.original_recipient.clone(),
+        forward_to: None,
+        decided: None,
     }
 }
 

@@ -10,7 +10,7 @@ use mail::{
     dsn::{Action, Dsn, Original, ReportedRecipient},
 };
 use store::{
-    acceptance::{self, NewDelivery, NewMessage},
+    acceptance::{self, InboundFacts, NewDelivery, NewMessage},
     ids::{MessageId, OrganizationId},
     lanes::LaneKey,
     models::{Direction, RecipientKind, Via},
@@ -138,8 +138,11 @@ impl<'a> Reporter<'a> {
                 lane,
                 dsn_notify: None,
                 dsn_orcpt: None,
+                forward_to: None,
+                decided: None,
             }],
             idempotency: None,
+            inbound: InboundFacts::default(),
             raw,
         }
     }

@@ -9,7 +9,7 @@ mod verdict;
 
 use crate::{
     Error, Result,
-    ids::{DomainId, MessageId, OrganizationId},
+    ids::{AliasId, DestinationId, DomainId, MessageId, OrganizationId, RuleId},
     models::{DeliveryStatus, Direction, RecipientKind, Via},
 };
 use chrono::{DateTime, Utc};
@@ -71,6 +71,23 @@ pub struct NewMessage {
     pub deliveries: Vec<NewDelivery>,
     /// The caller's protection against sending twice.
     pub idempotency: Option<NewIdempotency>,
+    /// What is known of a message that came in.
+    pub inbound: InboundFacts,
+}
+
+/// What is known of a message that came in; all empty for one that was submitted.
+#[derive(Debug, Clone, Default)]
+pub struct InboundFacts {
+    /// The address it came for.
+    pub original_recipient: Option<String>,
+    /// The alias it came for; its messages are counted with it.
+    pub alias: Option<AliasId>,
+    /// The rule that decided.
+    pub rule: Option<RuleId>,
+    /// SPF, DKIM and DMARC, as verified once.
+    pub verdicts: Option<serde_json::Value>,
+    /// From on the way out, when it must not stay.
+    pub rewrite_from: Option<String>,
 }
 
 /// One recipient of a [`NewMessage`].
@@ -90,6 +107,10 @@ pub struct NewDelivery {
     pub dsn_notify: Option<i16>,
     /// RFC 3461 ORCPT, decoded.
     pub dsn_orcpt: Option<String>,
+    /// The destination it forwards to.
+    pub forward_to: Option<DestinationId>,
+    /// Instead of queued: `blocked`, `discarded` and `quarantined` are never queued.
+    pub decided: Option<DeliveryStatus>,
 }
 
 /// An idempotency key that commits with the message.

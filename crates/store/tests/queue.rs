@@ -68,9 +68,12 @@ fn message(organization: OrganizationId, lane: i64, recipients: &[&str]) -> NewM
                 lane,
                 dsn_notify: None,
                 dsn_orcpt: None,
+                forward_to: None,
+                decided: None,
             })
             .collect(),
         idempotency: None,
+        inbound: acceptance::InboundFacts::default(),
     }
 }
 

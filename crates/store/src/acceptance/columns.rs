@@ -1,6 +1,7 @@
 //! A batch of messages as columns, and the one statement that inserts them.
 
 use super::NewMessage;
+use crate::models::DeliveryStatus;
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -34,6 +35,11 @@ pub(super) struct Columns<'a> {
     expires_at: Vec<DateTime<Utc>>,
     event: Vec<Uuid>,
     raw: Vec<&'a [u8]>,
+    original_recipient: Vec<Option<&'a str>>,
+    alias: Vec<Option<Uuid>>,
+    rule: Vec<Option<Uuid>>,
+    verdicts: Vec<Option<&'a serde_json::Value>>,
+    rewrite_from: Vec<Option<&'a str>>,
     delivery: DeliveryColumns<'a>,
 }
 
@@ -49,6 +55,8 @@ struct DeliveryColumns<'a> {
     lane: Vec<i64>,
     notify: Vec<Option<i16>>,
     original: Vec<Option<&'a str>>,
+    forward_to: Vec<Option<Uuid>>,
+    decided: Vec<Option<&'static str>>,
 }
 
 impl<'a> Columns<'a> {
@@ -85,6 +93,12 @@ impl<'a> Columns<'a> {
         self.expires_at.push(message.expires_at);
         self.event.push(Uuid::now_v7());
         self.raw.push(&message.raw);
+        let inbound = &message.inbound;
+        self.original_recipient.push(inbound.original_recipient.as_deref());
+        self.alias.push(inbound.alias.map(|alias| alias.0));
+        self.rule.push(inbound.rule.map(|rule| rule.0));
+        self.verdicts.push(inbound.verdicts.as_ref());
+        self.rewrite_from.push(inbound.rewrite_from.as_deref());
         for (number, delivery) in (0..).zip(&message.deliveries) {
             let columns = &mut self.delivery;
             columns.message.push(message.id.0);
@@ -97,6 +111,8 @@ impl<'a> Columns<'a> {
             columns.lane.push(delivery.lane);
             columns.notify.push(delivery.dsn_notify);
             columns.original.push(delivery.dsn_orcpt.as_deref());
+            columns.forward_to.push(delivery.forward_to.map(|destination| destination.0));
+            columns.decided.push(delivery.decided.map(DeliveryStatus::as_str));
         }
     }
 
@@ -108,40 +124,45 @@ impl<'a> Columns<'a> {
             r#"with incoming as (
                  select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::uuid[], $7::uuid[], $8::text[], $9::text[],
                      $10::text[], $11::text[], $12::bool[], $13::bool[], $14::text[], $15::text[], $16::jsonb[], $17::text[], $18::bool[], $19::text[],
-                     $20::timestamptz[], $21::timestamptz[], $22::uuid[], $23::bytea[])
+                     $20::timestamptz[], $21::timestamptz[], $22::uuid[], $23::bytea[], $34::text[], $35::uuid[], $36::uuid[], $37::jsonb[], $38::text[])
                    as m(id, organization_id, direction, via, credential_id, domain_id, parent_id, envelope_sender, header_from,
                      subject, message_id_header, eight_bit, smtputf8, stream, tags, metadata, dsn_envid, dsn_headers_only, trace_context,
-                     scheduled_at, expires_at, event_id, raw)
+                     scheduled_at, expires_at, event_id, raw, original_recipient, alias_id, rule_id, verdicts, rewrite_from)
              ), message_rows as (
                  insert into message (organization_id, id, direction, via, credential_id, domain_id, parent_id, envelope_sender, header_from, subject,
-                     message_id_header, size_bytes, eight_bit, smtputf8, stream, tags, metadata, dsn_envid, dsn_headers_only, trace_context, expires_at)
+                     message_id_header, size_bytes, eight_bit, smtputf8, stream, tags, metadata, dsn_envid, dsn_headers_only, trace_context, expires_at,
+                     original_recipient, alias_id, rule_id, verdicts, rewrite_from)
                  select organization_id, id, direction::message_direction, via::message_via, credential_id, domain_id, parent_id, envelope_sender,
                      header_from, subject, message_id_header, octet_length(raw), eight_bit, smtputf8, stream, string_to_array(tags, e'\x1f'), metadata,
-                     dsn_envid, dsn_headers_only, trace_context, expires_at
+                     dsn_envid, dsn_headers_only, trace_context, expires_at, original_recipient, alias_id, rule_id, verdicts, rewrite_from
                  from incoming
              ), content_rows as (
                  insert into content (message_id, raw) select id, raw from incoming
              ), recipients as materialized (
                  select r.*, (s.address is not null) as suppressed
-                 from unnest($24::uuid[], $25::int[], $26::int[], $27::text[], $28::text[], $29::text[], $30::smallint[], $31::bigint[], $32::smallint[], $33::text[])
-                   as r(message_id, message_index, number, recipient, folded, kind, destination, lane_id, dsn_notify, dsn_orcpt)
+                 from unnest($24::uuid[], $25::int[], $26::int[], $27::text[], $28::text[], $29::text[], $30::smallint[], $31::bigint[], $32::smallint[], $33::text[],
+                     $39::uuid[], $40::text[])
+                   as r(message_id, message_index, number, recipient, folded, kind, destination, lane_id, dsn_notify, dsn_orcpt, destination_id, decided)
                  left join suppression s on s.organization_id = ($2::uuid[])[r.message_index] and s.address = r.folded
                    and ($3::text[])[r.message_index] = 'outbound'
              ), delivery_rows as (
-                 insert into delivery (message_id, number, organization_id, recipient, recipient_folded, kind, status, destination, dsn_notify, dsn_orcpt, finished_at)
+                 insert into delivery (message_id, number, organization_id, recipient, recipient_folded, kind, status, destination, dsn_notify, dsn_orcpt, destination_id, finished_at)
                  select message_id, number, ($2::uuid[])[message_index], recipient, folded, kind::recipient_kind,
-                     case when suppressed then 'suppressed' when ($20::timestamptz[])[message_index] is not null then 'scheduled' else 'queued' end::delivery_status,
-                     destination, dsn_notify, dsn_orcpt, case when suppressed then now() end
+                     case when suppressed then 'suppressed' when decided is not null then decided when ($20::timestamptz[])[message_index] is not null then 'scheduled' else 'queued' end::delivery_status,
+                     destination, dsn_notify, dsn_orcpt, destination_id, case when suppressed or decided is not null then now() end
                  from recipients
              ), queue_rows as (
                  insert into queue (message_id, number, organization_id, lane_id, due_at, expires_at)
                  select message_id, number, ($2::uuid[])[message_index], lane_id, coalesce(($20::timestamptz[])[message_index], now()), ($21::timestamptz[])[message_index]
-                 from recipients where not suppressed
+                 from recipients where not suppressed and decided is null
              ), event_rows as (
                  insert into event (organization_id, id, type, message_id, recipient)
-                 select organization_id, event_id, case when scheduled_at is null then 'message.queued' else 'message.scheduled' end, id, null from incoming
+                 select organization_id, event_id, case when direction = 'forward' then 'message.received' when scheduled_at is null then 'message.queued' else 'message.scheduled' end, id, null
+                 from incoming
                  union all
                  select ($2::uuid[])[message_index], new_uuid(), 'message.suppressed', message_id, recipient from recipients where suppressed
+                 union all
+                 select ($2::uuid[])[message_index], new_uuid(), 'message.' || decided, message_id, recipient from recipients where decided is not null
              )
              select pg_current_xact_id()::text as "transaction?", null::uuid as message_id, null::int as number
              union all
@@ -179,6 +200,13 @@ impl<'a> Columns<'a> {
             &d.lane,
             &d.notify as _,
             &d.original as _,
+            &self.original_recipient as _,
+            &self.alias as _,
+            &self.rule as _,
+            &self.verdicts as _,
+            &self.rewrite_from as _,
+            &d.forward_to as _,
+            &d.decided as _,
         )
         .fetch_all(connection)
         .await?;
