@@ -4,6 +4,7 @@
 mod instance;
 
 use instance::{Instance, cluster, pause, signal};
+use rustix::process::Signal;
 use std::{
     collections::BTreeSet,
     fs,
@@ -82,7 +83,7 @@ fn killed_hard_again_and_again_it_comes_back_with_everything_acknowledged() {
             }
             std::thread::park_timeout(Duration::from_millis(1500));
             // While they are all sending; nobody waits for the clients first.
-            signal(-instance.pid(), "KILL");
+            signal(-instance.pid(), Signal::KILL);
             stop.store(true, Ordering::SeqCst);
         });
         instance.kill_was_sent();
@@ -106,7 +107,7 @@ fn a_database_that_is_killed_under_it_is_started_again() {
     instance.start();
     let lock = cluster(&instance.data()).join("postmaster.pid");
     let first: i32 = fs::read_to_string(&lock).unwrap().lines().next().unwrap().parse().unwrap();
-    signal(first, "KILL");
+    signal(first, Signal::KILL);
     let key = |instance: &Instance| instance.run(&["api-key", "create", "--name", "after"]).status.success();
     instance.wait_for("a new database", PATIENCE, |_| {
         fs::read_to_string(&lock)
@@ -161,13 +162,13 @@ fn keys_are_made_beside_a_running_instance_and_without_one() {
 
 #[test]
 fn the_queue_is_held_listed_and_released_from_the_command_line() {
-    // A destination that does not answer: mail waits.
-    let mut instance = Instance::new().with("POSTROAD_DELIVERY__MODE", "capture");
+    let mut instance = Instance::new();
     instance.start();
     instance.wait_for("the page", PATIENCE, |instance| instance.page().contains("captured=true"));
     let key = instance.key();
-    let body = r#"{"from":"app@example.org","to":["later@example.net"],"subject":"s","text":"t","scheduled_at":"2036-01-01T00:00:00Z"}"#;
-    let (status, answer) = instance.post("/api/v1/messages", &key, body);
+    let later = (chrono::Utc::now() + chrono::Duration::days(30)).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let body = format!(r#"{{"from":"app@example.org","to":["later@example.net"],"subject":"s","text":"t","scheduled_at":"{later}"}}"#);
+    let (status, answer) = instance.post("/api/v1/messages", &key, &body);
     assert_eq!(status, 202, "{answer}");
     assert!(instance.told(&["queue", "list"]).contains("later@example.net"));
     assert_eq!(

@@ -125,7 +125,10 @@ impl Server {
                 }
                 if state.child.is_some_and(|child| self.says_ready(child)) {
                     state.was_ready = true;
-                    tracing::info!(elapsed_ms = start.elapsed().as_secs_f64() * 1000.0, "the embedded database is ready");
+                    tracing::info!(
+                        elapsed_ms = start.elapsed().as_secs_f64() * 1000.0,
+                        "the embedded database is ready"
+                    );
                     return Ok(());
                 }
             }
@@ -188,7 +191,10 @@ impl Server {
             tracing::error!(%stuck, "the embedded database did not stop");
         }
         let _ = fs::remove_dir(&self.cluster.sockets);
-        tracing::debug!(elapsed_ms = start.elapsed().as_secs_f64() * 1000.0, "the embedded database is stopped");
+        tracing::debug!(
+            elapsed_ms = start.elapsed().as_secs_f64() * 1000.0,
+            "the embedded database is stopped"
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! An instance of `postroad up` in a directory of its own, driven as a person would: by its command line, port 1025 and the API.
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -137,7 +138,7 @@ impl Instance {
 
     /// SIGTERM to the process, and its end.
     pub(crate) fn stop(&mut self) -> ExitStatus {
-        signal(self.pid(), "TERM");
+        signal(self.pid(), Signal::TERM);
         let mut child = self.child.take().unwrap();
         let begin = Instant::now();
         loop {
@@ -145,7 +146,7 @@ impl Instance {
                 return status;
             }
             if begin.elapsed() > Duration::from_secs(60) {
-                signal(-i32::try_from(child.id()).unwrap(), "KILL");
+                signal(-i32::try_from(child.id()).unwrap(), Signal::KILL);
                 child.wait().unwrap();
                 panic!("it did not stop:\n{}", self.log());
             }
@@ -155,7 +156,7 @@ impl Instance {
 
     /// SIGKILL to the whole process group, as an impatient supervisor does.
     pub(crate) fn kill(&mut self) {
-        signal(-self.pid(), "KILL");
+        signal(-self.pid(), Signal::KILL);
         self.child.take().unwrap().wait().unwrap();
     }
 
@@ -262,7 +263,7 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            signal(-i32::try_from(child.id()).unwrap(), "KILL");
+            signal(-i32::try_from(child.id()).unwrap(), Signal::KILL);
             let _ = child.wait();
         }
         let begin = Instant::now();
@@ -272,10 +273,14 @@ impl Drop for Instance {
     }
 }
 
-pub(crate) fn signal(pid: i32, name: &str) {
-    // The shell's own kill: slim images have no other.
-    let status = Command::new("sh").args(["-c", &format!("kill -{name} -- {pid}")]).status().unwrap();
-    assert!(status.success(), "kill -{name} {pid}");
+/// To a process, or to a process group when the number is negative. One that has ended already is fine.
+pub(crate) fn signal(pid: i32, signal: Signal) {
+    let id = Pid::from_raw(pid.abs()).unwrap();
+    let _ = if pid < 0 {
+        kill_process_group(id, signal)
+    } else {
+        kill_process(id, signal)
+    };
 }
 
 pub(crate) fn pause() {
