@@ -44,6 +44,9 @@ impl<B: Backend> Session<B> {
                 if transaction.reader.is_none() {
                     self.open_reader();
                 }
+                if let Some(reader) = self.transaction.as_mut().and_then(|transaction| transaction.reader.as_mut()) {
+                    reader.expect(size);
+                }
                 return Step {
                     reply: replies::CHUNK_OK,
                     next: Next::Chunk { size, last },
