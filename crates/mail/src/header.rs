@@ -6,10 +6,12 @@
 mod author;
 mod decode;
 mod edit;
+mod rewrite;
 mod scan;
 
 pub use author::{author, authors};
 pub(crate) use decode::{FORGIVING_BASE64, decode_raw, to_text};
 pub use decode::{decode, unfold};
 pub use edit::{prepend, remove};
+pub use rewrite::{mailbox, replace_author, shown_author};
 pub use scan::{Field, Fields, Headers};
