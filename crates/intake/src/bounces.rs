@@ -57,6 +57,7 @@ impl Intake {
         };
         match bounces::standing(&self.pool, target.message, target.destination).await? {
             Known::Open => Ok(Some(target)),
+            Known::Busy => Err(Refusal::Unavailable),
             Known::Unknown | Known::Settled => Err(Refusal::InvalidReturnPath),
         }
     }

@@ -37,6 +37,8 @@ pub enum Known {
     Unknown,
     /// Some of its deliveries may still bounce.
     Open,
+    /// A worker is just writing down what became of one of them: a bounce that is this quick must come again.
+    Busy,
     /// Every one of them is known to have failed.
     Settled,
 }
@@ -48,16 +50,19 @@ pub enum Known {
 pub async fn standing(pool: &PgPool, message: MessageId, destination: i16) -> Result<Known> {
     // bounces::standing
     let row = sqlx::query!(
-        r#"select count(*) as "known!", count(*) filter (where status not in ('bounced', 'complained')) as "open!"
-           from delivery where message_id = $1 and destination = $2"#,
+        r#"select count(*) as "known!", count(*) filter (where d.status not in ('bounced', 'complained')) as "open!",
+             count(q.worker_id) as "claimed!"
+           from delivery d left join queue q on q.message_id = d.message_id and q.number = d.number
+           where d.message_id = $1 and d.destination = $2"#,
         message.0,
         destination
     )
     .fetch_one(pool)
     .await?;
-    Ok(match (row.known, row.open) {
-        (0, _) => Known::Unknown,
-        (_, 0) => Known::Settled,
+    Ok(match (row.known, row.claimed, row.open) {
+        (0, ..) => Known::Unknown,
+        (_, 1.., _) => Known::Busy,
+        (.., 0) => Known::Settled,
         _ => Known::Open,
     })
 }

@@ -21,7 +21,10 @@ pub async fn check(executor: impl PgExecutor<'_>) -> Result<Vec<&'static str>> {
     let faults = [
         (!row.fsync, "fsync is off: a power cut would lose acknowledged mail"),
         (!row.full_page_writes, "full_page_writes is off: a power cut could destroy pages"),
-        (!row.synchronous_commit, "synchronous_commit is off: a power cut would lose acknowledged mail"),
+        (
+            !row.synchronous_commit,
+            "synchronous_commit is off: a power cut would lose acknowledged mail",
+        ),
         (row.read_only, "the server is read-only: a standby, or a former primary"),
     ];
     Ok(faults.into_iter().filter_map(|(wrong, fault)| wrong.then_some(fault)).collect())
@@ -37,9 +40,17 @@ mod tests {
         let mut connection = pool.acquire().await.unwrap();
         sqlx::query("set synchronous_commit = on").execute(&mut *connection).await.unwrap();
         let before = check(&mut *connection).await.unwrap();
-        assert!(!before.iter().any(|fault| fault.starts_with("synchronous_commit") || fault.contains("read-only")), "{before:?}");
+        assert!(
+            !before
+                .iter()
+                .any(|fault| fault.starts_with("synchronous_commit") || fault.contains("read-only")),
+            "{before:?}"
+        );
         sqlx::query("set synchronous_commit = off").execute(&mut *connection).await.unwrap();
-        sqlx::query("set default_transaction_read_only = on").execute(&mut *connection).await.unwrap();
+        sqlx::query("set default_transaction_read_only = on")
+            .execute(&mut *connection)
+            .await
+            .unwrap();
         let found = check(&mut *connection).await.unwrap();
         assert_eq!(found.len(), before.len() + 2, "{found:?}");
     }

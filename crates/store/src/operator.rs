@@ -132,7 +132,10 @@ pub async fn hold(pool: &PgPool, selection: Selection<'_>) -> Result<Moved> {
     )
     .fetch_all(&mut *transaction)
     .await?;
-    let events = rows.iter().map(|row| (row.organization_id, row.message_id, row.recipient.as_str())).collect();
+    let events = rows
+        .iter()
+        .map(|row| (row.organization_id, row.message_id, row.recipient.as_str()))
+        .collect();
     note(&mut *transaction, "message.held", events).await?;
     transaction.commit().await?;
     Ok(moved(rows.iter().map(|row| row.lane_id).collect()))
@@ -166,7 +169,10 @@ pub async fn release(pool: &PgPool, selection: Selection<'_>) -> Result<Moved> {
     )
     .fetch_all(&mut *transaction)
     .await?;
-    let events = rows.iter().map(|row| (row.organization_id, row.message_id, row.recipient.as_str())).collect();
+    let events = rows
+        .iter()
+        .map(|row| (row.organization_id, row.message_id, row.recipient.as_str()))
+        .collect();
     note(&mut *transaction, "message.released", events).await?;
     transaction.commit().await?;
     Ok(moved(rows.iter().map(|row| row.lane_id).collect()))

@@ -8,7 +8,7 @@ mod outcome;
 
 use crate::{
     Result,
-    ids::{DomainId, MessageId, OrganizationId},
+    ids::{DestinationId, DomainId, MessageId, OrganizationId},
     models::{Direction, Via},
 };
 use chrono::{DateTime, Utc};
@@ -80,6 +80,12 @@ pub struct Claimed {
     pub trace_context: Option<String>,
     /// When the message was accepted.
     pub created_at: DateTime<Utc>,
+    /// From on the way out, when it must not stay.
+    pub rewrite_from: Option<String>,
+    /// The alias it came for.
+    pub original_recipient: Option<String>,
+    /// The alias's destination, for mail that is forwarded.
+    pub forward_to: Option<DestinationId>,
 }
 
 /// A connection kept for claims or outcomes.
@@ -134,7 +140,8 @@ pub async fn claim(connection: &mut PgConnection, worker: Uuid, wants: &[Want]) 
          )
          select c.message_id, c.number, c.organization_id, c.lane_id, c.attempts, c.due_at, c.expires_at, now() as "claimed_at!",
              d.recipient, d.destination, d.dsn_notify, d.dsn_orcpt, m.direction as "direction: Direction", m.via as "via: Via", m.domain_id,
-             m.envelope_sender, m.size_bytes, m.eight_bit, m.smtputf8, m.dsn_envid, m.dsn_headers_only, m.trace_context, m.created_at
+             m.envelope_sender, m.size_bytes, m.eight_bit, m.smtputf8, m.dsn_envid, m.dsn_headers_only, m.trace_context, m.created_at,
+             m.rewrite_from, m.original_recipient, d.destination_id
          from claimed c
          join delivery d on d.message_id = c.message_id and d.number = c.number
          join message m on m.organization_id = c.organization_id and m.id = c.message_id"#,
@@ -173,6 +180,9 @@ pub async fn claim(connection: &mut PgConnection, worker: Uuid, wants: &[Want]) 
             dsn_headers_only: row.dsn_headers_only,
             trace_context: row.trace_context,
             created_at: row.created_at,
+            rewrite_from: row.rewrite_from,
+            original_recipient: row.original_recipient,
+            forward_to: row.destination_id.map(DestinationId),
         })
         .collect();
     // RETURNING gives rows as they lie; oldest first, and each message's recipients in their order, is what callers expect.

@@ -415,6 +415,11 @@ async fn a_bounce_changes_a_delivery_once_and_its_return_path_is_then_settled(po
     let message = message(organization, lane, &["ann@rcpt.test"]);
     accept(&pool, &message).await;
     let claimed = claim(&pool, Uuid::now_v7(), lane, 1).await;
+    assert_eq!(
+        bounces::standing(&pool, message.id, 0).await.unwrap(),
+        Known::Busy,
+        "its outcome is not written yet"
+    );
     finish(&pool, &[outcome(&claimed[0], Finish::Over(DeliveryStatus::Delivered))]).await;
     assert_eq!(bounces::standing(&pool, message.id, 0).await.unwrap(), Known::Open);
     assert_eq!(bounces::standing(&pool, message.id, 9).await.unwrap(), Known::Unknown);
