@@ -1,3 +1,5 @@
+//! Keys from their making to their refusal, on a database of their own.
+
 use super::*;
 use crate::scopes::Scope;
 

@@ -1,3 +1,5 @@
+//! Credentials from their making to their refusal, on a database of their own.
+
 use super::*;
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));

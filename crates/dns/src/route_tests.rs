@@ -1,3 +1,5 @@
+//! Where a domain's mail goes: RFC 5321 §5, case by case (ASSURANCE N01–N10).
+
 use super::*;
 use crate::ScriptedResolver;
 

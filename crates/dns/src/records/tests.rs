@@ -1,3 +1,5 @@
+//! Records that a strange server may send, and what is read from them.
+
 use super::*;
 use crate::ScriptedResolver;
 
