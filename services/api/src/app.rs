@@ -1,6 +1,6 @@
 //! What every handler may use, built once and by hand.
 
-use auth::{api_keys::ApiKeys, secrets::Secrets, sessions::Sessions, smtp_credentials::SmtpCredentials};
+use auth::{api_keys::ApiKeys, secrets::Secrets, sessions::Sessions};
 use intake::Intake;
 use ipnet::IpNet;
 use rate_limit::{Limiter, Quota};
@@ -16,8 +16,6 @@ pub struct App {
     pub secrets: Arc<Secrets>,
     /// Checks API keys.
     pub api_keys: ApiKeys,
-    /// Checks SMTP credentials: told when one is withdrawn here.
-    pub smtp_credentials: SmtpCredentials,
     /// Begins and checks dashboard sessions.
     pub sessions: Sessions,
     /// The door for messages.

@@ -259,7 +259,7 @@ mod tests {
             (b"{\"from\":\"\xff\"}", 400, ""),
             (b"{} x", 422, "from"),
             (b"{\"from\":\"a\"} x", 400, ""),
-            (b"[]", 422, "from"),
+            (b"[]", 422, "body"),
             (b"\"x\"", 422, "body"),
             (br#"{"from":1}"#, 422, "from"),
             (br#"{"from":"a","surprise":1}"#, 422, "surprise"),

@@ -115,6 +115,8 @@ impl<'a> Once<'a> {
                 return Err(ApiError::key_in_progress());
             }
             if let Some(record) = store::idempotency::find(&mut *transaction, organization, keyed.name()).await? {
+                // Now, not when the connection is next looked at: the lock would keep another repetition out meanwhile.
+                transaction.rollback().await.map_err(store::Error::from)?;
                 return replay(app, organization, keyed, &record).map(Begun::Replay);
             }
         }

@@ -20,13 +20,7 @@ pub mod routes;
 mod start;
 
 use app::{App, Settings};
-use auth::{
-    api_keys::ApiKeys,
-    passwords::Passwords,
-    secrets::Secrets,
-    sessions::Sessions,
-    smtp_credentials::SmtpCredentials,
-};
+use auth::{api_keys::ApiKeys, passwords::Passwords, secrets::Secrets, sessions::Sessions};
 use config::Config;
 use error::{ApiError, FieldError};
 use intake::Intake;
@@ -92,7 +86,6 @@ pub fn app(deps: Deps) -> App {
     } = deps;
     App {
         api_keys: ApiKeys::new(pool.clone(), Arc::clone(&secrets)),
-        smtp_credentials: SmtpCredentials::new(pool.clone(), Arc::clone(&secrets)),
         sessions: Sessions::new(pool.clone(), Passwords::default()),
         settings: Settings::of(&config),
         pool,

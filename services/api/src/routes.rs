@@ -88,7 +88,7 @@ pub fn router(app: Arc<App>) -> Router {
     let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.settings.request_timeout);
     let (router, _) = documented().split_for_parts();
     router
-        .fallback(async || ApiError::not_found())
+        .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "route_not_found", "there is no such path"))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(timeout)
         .layer(security::cors(&app))

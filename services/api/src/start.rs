@@ -26,7 +26,9 @@ pub async fn start(context: service::Context) -> anyhow::Result<()> {
 /// When somebody else has it.
 pub async fn bind(context: &service::Context) -> anyhow::Result<TcpListener> {
     let listen = context.config.api.listen;
-    TcpListener::bind(listen).await.with_context(|| format!("POSTROAD_API__LISTEN: cannot listen on {listen}"))
+    TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("POSTROAD_API__LISTEN: cannot listen on {listen}"))
 }
 
 impl Deps {

@@ -86,7 +86,7 @@ pub(crate) struct NewDomain {
 impl NewDomain {
     fn read(&self) -> Result<String, ApiError> {
         let fault = |message: &str| ApiError::field("name", message);
-        let name = mail::Domain::parse(self.name.trim()).map_err(|error| fault(&error.to_string()))?;
+        let name = mail::Domain::parse(self.name.trim_matches(' ')).map_err(|error| fault(&error.to_string()))?;
         let name = name.to_string();
         // What is published below it must be a name too.
         if !name.contains('.') || name.contains('_') || name.len() > 200 {

@@ -201,9 +201,7 @@ async fn create(State(app): State<Arc<App>>, caller: Caller, request: Creating<N
         details: credential.into(),
         password: password.map(|password| password.expose_secret().to_owned()),
     };
-    let response = once.answer(StatusCode::CREATED, &view).await?;
-    app.smtp_credentials.forget();
-    Ok(response)
+    once.answer(StatusCode::CREATED, &view).await
 }
 
 /// Look at an SMTP credential.
@@ -248,7 +246,6 @@ async fn patch(
         stream: stream.as_deref(),
     };
     let changed = store::smtp_credentials::update(&app.pool, caller.organization, id, change).await?;
-    app.smtp_credentials.forget();
     Ok(Json(changed.into()))
 }
 
@@ -267,7 +264,6 @@ async fn delete(State(app): State<Arc<App>>, caller: Caller, Id(id): Id<SmtpCred
     };
     store::events::insert(&mut *transaction, caller.organization, event).await?;
     transaction.commit().await.map_err(store::Error::from)?;
-    app.smtp_credentials.forget();
     Ok(StatusCode::NO_CONTENT)
 }
 

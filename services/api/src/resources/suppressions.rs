@@ -124,7 +124,7 @@ async fn list(State(app): State<Arc<App>>, caller: Caller, Query(filter): Query<
     security(("api_key" = ["suppressions.write"])), responses((status = 201, body = Suppression), (status = 409, body = crate::error::ErrorBody)))]
 async fn create(State(app): State<Arc<App>>, caller: Caller, request: Creating<NewSuppression>) -> Result<Response, ApiError> {
     caller.require(WRITE)?;
-    let address = mail::Address::parse(request.value.address.trim()).map_err(|error| ApiError::field("address", error))?;
+    let address = mail::Address::parse(request.value.address.trim_matches(' ')).map_err(|error| ApiError::field("address", error))?;
     let mut once = match Once::begin(&app, &caller, request.keyed).await? {
         Begun::New(once) => once,
         Begun::Replay(response) => return Ok(response),
