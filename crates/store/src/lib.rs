@@ -4,9 +4,13 @@
 //! caller's transaction. Every read or write of customer data takes the organization's id. Nothing here decides policy.
 
 pub mod acceptance;
+pub mod aliases;
 pub mod api_keys;
 pub mod attempts;
 pub mod bounces;
+pub mod changes;
+pub mod contacts;
+pub mod destinations;
 pub mod dkim_keys;
 pub mod domains;
 pub mod durability;
@@ -22,6 +26,8 @@ pub mod operator;
 pub mod organizations;
 pub mod queue;
 pub mod reports;
+pub mod rules;
+pub mod sender_lists;
 pub mod sending;
 pub mod sessions;
 pub mod settings;
