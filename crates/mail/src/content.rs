@@ -86,6 +86,23 @@ pub struct ContentFacts {
 /// The first [`ContentError`] in the order NUL, bare CR, bare LF, line too long, header.
 pub fn inspect(raw: &[u8]) -> Result<ContentFacts, ContentError> {
     let longest_line = check_lines(raw)?;
+    if longest_line > MAX_LINE_OCTETS {
+        return Err(ContentError::LineTooLong);
+    }
+    facts(raw, longest_line)
+}
+
+/// As [`inspect`], for mail that comes in for somebody here: lines of any length pass. Others wrote and may have signed them, and
+/// to break a line is to break the signature.
+///
+/// # Errors
+/// As [`inspect`], without [`ContentError::LineTooLong`].
+pub fn inspect_inbound(raw: &[u8]) -> Result<ContentFacts, ContentError> {
+    facts(raw, check_lines(raw)?)
+}
+
+/// What the message says, its lines being known to be well formed.
+fn facts(raw: &[u8], longest_line: usize) -> Result<ContentFacts, ContentError> {
     let headers = Headers::scan(raw);
     let section = headers.as_bytes();
     if section.len() > MAX_HEADER_OCTETS {
@@ -142,7 +159,7 @@ pub fn inspect(raw: &[u8]) -> Result<ContentFacts, ContentError> {
     Ok(facts)
 }
 
-/// The length of the longest line, when every line end is CRLF and no line exceeds the limit.
+/// The length of the longest line, when every line end is CRLF.
 fn check_lines(raw: &[u8]) -> Result<usize, ContentError> {
     if memchr(0, raw).is_some() {
         return Err(ContentError::Nul);
@@ -161,12 +178,7 @@ fn check_lines(raw: &[u8]) -> Result<usize, ContentError> {
     if memchr_iter(b'\n', raw).count() != line_ends {
         return Err(ContentError::BareLf);
     }
-    longest = longest.max(raw.len() - line);
-    if longest > MAX_LINE_OCTETS {
-        Err(ContentError::LineTooLong)
-    } else {
-        Ok(longest)
-    }
+    Ok(longest.max(raw.len() - line))
 }
 
 #[cfg(test)]
@@ -208,6 +220,20 @@ mod tests {
         assert_eq!(inspect(&line(998)).unwrap().longest_line, 998);
         assert_eq!(inspect(&line(999)), Err(ContentError::LineTooLong));
         assert_eq!(inspect(&vec![b'a'; 999]), Err(ContentError::LineTooLong));
+    }
+
+    #[test]
+    fn lines_of_any_length_come_in_and_nothing_else_is_forgiven() {
+        let long = [b"A: 1\r\n\r\n".to_vec(), vec![b'a'; 100_000], b"\r\n".to_vec()].concat();
+        assert_eq!(inspect_inbound(&long).unwrap().longest_line, 100_000);
+        assert_eq!(inspect_inbound(b"A: 1\r\n\r\nx\n"), Err(ContentError::BareLf));
+        assert_eq!(inspect_inbound(b"A: 1\r\n\r\n\0"), Err(ContentError::Nul));
+        assert_eq!(
+            inspect_inbound("A: 1\r\n".repeat(1001).as_bytes()),
+            Err(ContentError::TooManyFields)
+        );
+        let short = b"From: a@b.test\r\nSubject: x\r\n\r\nHello\r\n";
+        assert_eq!(inspect_inbound(short), inspect(short));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod author;
 mod decode;
 mod edit;
+pub mod hops;
 mod rewrite;
 mod scan;
 
