@@ -20,6 +20,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("health", &[]),
     ("rate-limit", &[]),
     ("smtp", &["mail"]),
+    ("rules", &["mail"]),
     ("mailauth", &["mail", "dns"]),
     ("store", &["mail"]),
     ("auth", &["store"]),
@@ -55,6 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const EVERY_LIBRARY: &[&str] = &[
     "mail",
     "smtp",
+    "rules",
     "mailauth",
     "dns",
     "store",
@@ -73,6 +75,7 @@ const EVERY_LIBRARY: &[&str] = &[
 const EVERYTHING: &[&str] = &[
     "mail",
     "smtp",
+    "rules",
     "mailauth",
     "dns",
     "store",
@@ -91,19 +94,19 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Crates that do no I/O and know no time: what they need of either is a parameter.
-const PURE: &[(&str, &[&str])] = &[(
-    "mail",
-    &[
-        "tokio",
-        "tokio-util",
-        "sqlx",
-        "hickory-resolver",
-        "reqwest",
-        "rand",
-        "tracing",
-        "metrics",
-    ],
-)];
+const PURE: &[(&str, &[&str])] = &[("mail", RUNTIMES), ("rules", RUNTIMES)];
+
+/// What a pure crate does without.
+const RUNTIMES: &[&str] = &[
+    "tokio",
+    "tokio-util",
+    "sqlx",
+    "hickory-resolver",
+    "reqwest",
+    "rand",
+    "tracing",
+    "metrics",
+];
 
 /// Crates that may name the database driver at all.
 const MAY_NAME_SQLX: &[&str] = &[

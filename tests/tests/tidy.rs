@@ -156,3 +156,20 @@ fn scripts_can_be_executed_and_say_what_they_are_for() {
         }
     }
 }
+
+#[test]
+fn the_assurance_page_names_only_tests_that_exist() {
+    let files = files();
+    let page = fs::read_to_string(root().join("docs/assurance.md")).unwrap();
+    let sources: String = with_extension(&files, "rs").map(|(_, text)| text).collect();
+    let missing: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .filter(|name| match name.strip_suffix(".smtp") {
+            Some(_) => !root().join("crates/smtp/tests/dialogs").join(name).exists(),
+            None => !sources.contains(&format!("fn {name}(")),
+        })
+        .collect();
+    assert!(missing.is_empty(), "docs/assurance.md names what is not there: {missing:#?}");
+}
