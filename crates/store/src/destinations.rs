@@ -156,24 +156,37 @@ pub async fn find(executor: impl PgExecutor<'_>, organization: OrganizationId, i
     .await?)
 }
 
-/// Those of these folded addresses that the organization has: what a rule redirects to. Their order is that of the addresses.
+/// Those of these destinations that the organization has, in their order; each is named by its address, its URL or its id (`dst_…`), as a
+/// rule's redirect names it.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn of_addresses(executor: impl PgExecutor<'_>, organization: OrganizationId, folded: &[String]) -> Result<Vec<Target>> {
-    // destinations::of_addresses
+pub async fn named(executor: impl PgExecutor<'_>, organization: OrganizationId, texts: &[String]) -> Result<Vec<Target>> {
+    let ids: Vec<Option<Uuid>> = texts.iter().map(|text| text.parse::<DestinationId>().ok().map(|id| id.0)).collect();
+    let folded: Vec<String> = texts.iter().map(|text| fold(text)).collect();
+    // destinations::named
     let found = sqlx::query_scalar!(
         r#"select coalesce(jsonb_agg(jsonb_build_object('id', t.id, 'kind', t.kind, 'address', t.address,
                                                         'verified', t.verified_at is not null) order by w.position), '[]')
              as "targets!: Json<Vec<TargetRow>>"
-           from unnest($2::text[]) with ordinality w (address, position)
-           join destination t on t.organization_id = $1 and t.address_folded = w.address"#,
+           from unnest($2::uuid[], $3::text[]) with ordinality w (id, address, position)
+           join destination t on t.organization_id = $1 and (t.id = w.id or t.address_folded = w.address)"#,
         organization.0,
-        folded
+        &ids as &[Option<Uuid>],
+        &folded
     )
     .fetch_one(executor)
     .await?;
     Ok(targets(found))
+}
+
+/// What makes one destination the same as another: a mailbox without its case, a URL as it is.
+#[must_use]
+pub fn fold(address: &str) -> String {
+    if address.contains("://") {
+        return address.to_owned();
+    }
+    mail::Address::parse(address).map_or_else(|_| address.to_lowercase(), |address| address.folded())
 }
 
 /// What it takes to call an endpoint.
@@ -305,9 +318,10 @@ pub async fn delete(connection: &mut PgConnection, organization: OrganizationId,
            and not exists (select from alias_destination l join alias a on a.id = l.alias_id
                            where l.destination_id = t.id and a.deleted_at is null)
            and not exists (select from catch_all_destination c where c.destination_id = t.id)
-           and not exists (select from rule r where r.organization_id = $1 and r.definition #> '{action,destinations}' ? t.address)",
+           and not exists (select from rule r where r.organization_id = $1 and r.definition #> '{action,destinations}' ?| array[t.address, t.address_folded, $3])",
         organization.0,
-        id.0
+        id.0,
+        id.to_string()
     )
     .execute(&mut *connection)
     .await?;
@@ -316,26 +330,6 @@ pub async fn delete(connection: &mut PgConnection, organization: OrganizationId,
     }
     find(connection, organization, id).await?;
     Err(Error::Conflict("destination_in_use".to_owned()))
-}
-
-/// Where a domain's catch-all sends mail, in order; empty when it has none.
-///
-/// # Errors
-/// When the database fails.
-pub async fn of_catch_all(executor: impl PgExecutor<'_>, organization: OrganizationId, domain: DomainId) -> Result<Vec<Target>> {
-    // destinations::of_catch_all
-    let found = sqlx::query_scalar!(
-        r#"select coalesce(jsonb_agg(jsonb_build_object('id', t.id, 'kind', t.kind, 'address', t.address,
-                                                        'verified', t.verified_at is not null) order by c.position), '[]')
-             as "targets!: Json<Vec<TargetRow>>"
-           from catch_all_destination c join destination t on t.id = c.destination_id
-           where t.organization_id = $1 and c.domain_id = $2"#,
-        organization.0,
-        domain.0
-    )
-    .fetch_one(executor)
-    .await?;
-    Ok(targets(found))
 }
 
 /// Replaces a domain's catch-all; empty takes it away. Call it inside a transaction: two statements.

@@ -18,6 +18,7 @@ pub mod events;
 pub mod idempotency;
 pub mod ids;
 pub mod incarnations;
+pub mod incoming;
 pub mod lanes;
 pub mod maintenance;
 pub mod messages;

@@ -37,6 +37,25 @@ pub async fn insert(executor: impl PgExecutor<'_>, id: OrganizationId, name: &st
     .await?)
 }
 
+/// The organization in whose name the instance itself writes. It has no members: nobody reads through the API what it sends, such as the
+/// tokens that confirm a mailbox.
+pub const INSTANCE: OrganizationId = OrganizationId(uuid::Uuid::nil());
+
+/// Makes [`INSTANCE`], unless it is there.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ensure_instance(executor: impl PgExecutor<'_>) -> Result<()> {
+    // organizations::ensure_instance
+    sqlx::query!(
+        "insert into organization (id, name) values ($1, 'This instance') on conflict do nothing",
+        INSTANCE.0
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
 /// The organization of this id.
 ///
 /// # Errors

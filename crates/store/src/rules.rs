@@ -2,6 +2,8 @@
 //!
 //! A rule is about one alias, one domain or the whole organization. Positions order the rules of one scope; the narrower scope comes first.
 
+mod past;
+
 use crate::{
     Result,
     ids::{AliasId, DomainId, OrganizationId, RuleId},
@@ -9,6 +11,8 @@ use crate::{
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
+
+pub use past::{PastMessage, past};
 
 /// What a rule or an entry of a sender list is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

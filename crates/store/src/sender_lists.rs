@@ -162,7 +162,8 @@ pub async fn list(
 }
 
 /// The entries of these senders (every form in which an entry may name the message's sender) for mail to this alias (none: the catch-all)
-/// of this domain: the alias's first, then the domain's, then the organization's. The cost does not grow with the lists.
+/// of this domain: the alias's first, then the domain's, then the organization's; within one, in the order of `senders`, which [`forms_of`] gives
+/// from the narrowest to the widest: the first entry is the one that decides. The cost does not grow with the lists.
 ///
 /// # Errors
 /// When the database is out of reach.
@@ -180,7 +181,7 @@ pub async fn for_recipient(
            from sender_list_entry
            where organization_id = $1 and sender = any($4)
              and (alias_id = $3 or domain_id = $2 or (alias_id is null and domain_id is null))
-           order by (alias_id is null), (domain_id is null), id"#,
+           order by (alias_id is null), (domain_id is null), array_position($4, sender), id"#,
         organization.0,
         domain.0,
         alias.map(|id| id.0),

@@ -1,5 +1,7 @@
 //! The way in on a real PostgreSQL: who takes mail for an address, and what keeps organizations apart.
 
+#![expect(clippy::unwrap_used, reason = "a test: what goes wrong fails it")]
+
 use chrono::{Duration, Utc};
 use sqlx::PgPool;
 use store::{
@@ -516,13 +518,17 @@ async fn a_change_is_told_on_commit_and_counting_is_none(pool: PgPool) {
     let world = World::new(pool, "mine.test").await;
     let me = world.destination("me@home.test", true).await;
     let id = world.alias("shop", &[me]).await;
-    let (ready, mut listening) = tokio::sync::mpsc::unbounded_channel();
-    let (heard, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (ready, mut listening) = tokio::sync::mpsc::channel(16);
+    let (heard, mut told) = tokio::sync::mpsc::channel(16);
     let pool = world.pool.clone();
-    let listener =
-        tokio::spawn(
-            async move { changes::listen(&pool, || ready.send(()).unwrap(), |organization| heard.send(organization).unwrap()).await },
-        );
+    let listener = tokio::spawn(async move {
+        changes::listen(
+            &pool,
+            || ready.try_send(()).unwrap(),
+            |organization| heard.try_send(organization).unwrap(),
+        )
+        .await
+    });
     listening.recv().await.unwrap();
     aliases::count_message(&world.pool, world.organization, id).await.unwrap();
     assert!(
