@@ -24,7 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mailauth", &["mail", "dns"]),
     ("store", &["mail"]),
     ("auth", &["store"]),
-    ("intake", &["store", "mail", "mailauth"]),
+    ("intake", &["store", "mail", "mailauth", "rules"]),
     ("service", &["config", "telemetry", "health", "store"]),
     // Two that the services share: a domain's DNS records, and the parts built from the settings.
     ("domains", &["dns", "store"]),
