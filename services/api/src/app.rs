@@ -57,6 +57,10 @@ pub struct Settings {
     pub expire_after: Duration,
     /// How often an active domain's records are looked at.
     pub check_interval: Duration,
+    /// Networks in which plain `http:` endpoints may be called.
+    pub endpoint_networks: Vec<IpNet>,
+    /// Whether a mailbox must confirm before mail is forwarded to it.
+    pub require_verified_destinations: bool,
 }
 
 impl Settings {
@@ -77,6 +81,8 @@ impl Settings {
             request_timeout: config.api.request_timeout,
             expire_after: config.delivery.expire_after,
             check_interval: config.domains.check_interval,
+            endpoint_networks: config.webhooks.allow_networks.clone(),
+            require_verified_destinations: config.aliases.require_verified_destinations,
         }
     }
 

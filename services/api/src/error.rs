@@ -220,12 +220,17 @@ impl From<intake::Refusal> for ApiError {
             },
             R::KeyReused => Self::key_reused(),
             R::KeyInProgress => Self::key_in_progress(),
-            R::InvalidReturnPath => Self::new(StatusCode::FORBIDDEN, "invalid_return_path", message),
             R::Unavailable => Self::unavailable(),
             R::InDoubt => Self {
                 code: "in_doubt",
                 ..Self::unavailable()
             },
+            // Facts about recipients hosted here, which incoming mail meets.
+            other if other.is_temporary() => Self {
+                code: other.reason(),
+                ..Self::unavailable()
+            },
+            other => Self::new(StatusCode::UNPROCESSABLE_ENTITY, other.reason(), message),
         }
     }
 }

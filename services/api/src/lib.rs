@@ -57,18 +57,26 @@ impl std::fmt::Debug for Deps {
     }
 }
 
-/// Serves until stopped, then finishes the requests in hand.
+/// Serves until stopped, then finishes the requests in hand; a client that does not take its answer is not waited for beyond the grace.
 ///
 /// # Errors
 /// When the settings cannot be used or the listener fails.
 pub async fn run(deps: Deps, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
+    let patience = deps.config.shutdown.grace.mul_f64(0.8);
     let app = Arc::new(app(deps));
     let service = routes::router(app).into_make_service_with_connect_info::<SocketAddr>();
     tracing::info!(%address, "serving HTTP");
-    axum::serve(listener, service)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await?;
+    let stopping = stop.clone();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(stopping.cancelled_owned());
+    let given_up = async {
+        stop.cancelled().await;
+        tokio::time::sleep(patience).await;
+    };
+    tokio::select! {
+        ended = serving.into_future() => ended?,
+        () = given_up => tracing::warn!("requests still open at the end of the grace are broken off"),
+    }
     Ok(())
 }
 

@@ -239,6 +239,8 @@ fn settings() -> Settings {
         request_timeout: Duration::from_secs(60),
         expire_after: 24 * 5 * hour,
         check_interval: 6 * hour,
+        endpoint_networks: vec!["127.0.0.0/8".parse().unwrap()],
+        require_verified_destinations: true,
     }
 }
 
