@@ -10,7 +10,7 @@ const MESSAGE: &[u8] = b"Received: from a.example by mx\r\nReceived: from b.exam
     To: Sales <sales@mine.example>\r\nSubject: =?utf-8?Q?Gr=C3=BC=C3=9Fe_an?=\r\n\tden WINNER\r\nX-Spam: Yes\r\nX-Empty:\r\n\
     List-Id: <news.shop.example>\r\n\r\nHello\r\n";
 
-fn compiled(matching: &str, conditions: Value) -> Compiled {
+fn compiled(matching: &str, conditions: &Value) -> Compiled {
     let rule: Rule = serde_json::from_value(json!({
         "name": "n", "scope": {"organization": true}, "match": matching, "conditions": conditions, "action": {"type": "discard"}
     }))
@@ -47,7 +47,7 @@ impl Scene {
     }
 
     fn holds(&self, field: &str, op: &str, value: &Value) -> bool {
-        self.matches(&compiled("all", json!([{"field": field, "op": op, "value": value}])))
+        self.matches(&compiled("all", &json!([{"field": field, "op": op, "value": value}])))
     }
 }
 
@@ -164,11 +164,7 @@ fn all_wants_every_condition_and_any_wants_one() {
         ("any", json!([no, no]), false),
         ("all", json!([]), true),
     ] {
-        assert_eq!(
-            scene.matches(&compiled(matching, conditions.clone())),
-            expected,
-            "{matching} {conditions}"
-        );
+        assert_eq!(scene.matches(&compiled(matching, &conditions)), expected, "{matching} {conditions}");
     }
 }
 
