@@ -1,4 +1,4 @@
-//! The "relaxed" canonicalisations (RFC 6376 §3.4.2, §3.4.4), without copying what they leave alone.
+//! The canonicalisations that change something (RFC 6376 §3.4.2 to §3.4.4), without copying what they leave alone.
 
 use mail::header::Field;
 
@@ -45,6 +45,16 @@ pub(super) fn body(body: &[u8], mut sink: impl FnMut(&[u8])) {
         }
     }
     sink(&body[kept..]);
+    sink(b"\r\n");
+}
+
+/// Feeds a body (CRLF line ends) in simple form to `sink`: without the empty lines at its end, and with a CRLF there.
+pub(super) fn simple_body(body: &[u8], mut sink: impl FnMut(&[u8])) {
+    let mut kept = body;
+    while let Some(shorter) = kept.strip_suffix(b"\r\n") {
+        kept = shorter;
+    }
+    sink(kept);
     sink(b"\r\n");
 }
 
@@ -106,6 +116,22 @@ mod tests {
             (".\r\n..\r\n", ".\r\n..\r\n"),
         ] {
             assert_eq!(relaxed(raw), wanted, "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn simple_bodies_in_a_table() {
+        for (raw, wanted) in [
+            (" C \r\nD \t E\r\n\r\n\r\n", " C \r\nD \t E\r\n"), // RFC 6376 §3.4.5
+            ("", "\r\n"),
+            ("\r\n\r\n", "\r\n"),
+            (" \r\n", " \r\n"),
+            ("hello", "hello\r\n"),
+            ("\r\n\r\na\r\n", "\r\n\r\na\r\n"),
+        ] {
+            let mut bytes = Vec::new();
+            simple_body(raw.as_bytes(), |piece| bytes.extend_from_slice(piece));
+            assert_eq!(String::from_utf8(bytes).unwrap(), wanted, "{raw:?}");
         }
     }
 
