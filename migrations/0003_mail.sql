@@ -1,5 +1,5 @@
 -- A message's rows. `message`, `content`, `delivery`, `attempt` and `event` are history: partitioned by UUIDv7, hence by
--- time, one partition a week, dropped whole when old. `queue` and `lane` are the work still to do: narrow, unpartitioned.
+-- time, one partition a month, dropped whole when old. `queue` and `lane` are the work still to do: narrow, unpartitioned.
 --
 -- The rows of one message are written together by one statement (store::acceptance) that holds no foreign-key checks: the same
 -- statement makes parent and child, and a check per child row was a measurable share of a message's cost (docs/adr/0003).
@@ -160,22 +160,23 @@ create function new_uuid() returns uuid language sql volatile parallel safe as $
         placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6), 52, 1), 53, 1), 'hex')::uuid
 $$;
 
--- Makes the weekly partitions of every history table from last week to `weeks` ahead. Idempotent.
-create function ensure_partitions(weeks integer) returns integer language plpgsql as $$
+-- Makes the monthly partitions of every history table from this month to `months` ahead. Idempotent. Months, not weeks: every statement that
+-- touches a history table pays for each partition it cannot rule out (docs/adr/0003).
+create function ensure_partitions(months integer) returns integer language plpgsql as $$
 declare
     parent text;
-    week timestamptz;
+    month timestamptz;
     made integer := 0;
     child text;
 begin
     perform pg_advisory_xact_lock(hashtext('postroad.ensure_partitions'));
-    for offset_weeks in -1..weeks loop
-        week := date_trunc('week', now() at time zone 'utc') at time zone 'utc' + make_interval(weeks => offset_weeks);
+    for ahead in 0..months loop
+        month := (date_trunc('month', now() at time zone 'utc') + make_interval(months => ahead)) at time zone 'utc';
         foreach parent in array array['message', 'content', 'delivery', 'attempt', 'event'] loop
-            child := parent || '_' || to_char(week at time zone 'utc', 'IYYY"w"IW');
+            child := parent || '_' || to_char(month at time zone 'utc', 'YYYY"m"MM');
             if to_regclass(child) is null then
                 execute format('create table %I partition of %I for values from (%L) to (%L)',
-                    child, parent, uuid_at(week), uuid_at(week + interval '1 week'));
+                    child, parent, uuid_at(month), uuid_at((month at time zone 'utc' + interval '1 month') at time zone 'utc'));
                 if parent = 'delivery' then
                     execute format('alter table %I set (fillfactor = 85)', child); -- room for the outcome beside the row
                 end if;
@@ -187,30 +188,31 @@ begin
 end
 $$;
 
--- Drops whole weeks that are past the longest retention of any organization and hold no unfinished message. Gives their names.
+-- Drops whole months that are past the longest retention of any organization and hold no unfinished message. Gives their names.
 create function drop_old_partitions() returns setof text language plpgsql as $$
 declare
     keep interval := coalesce((select max(history_retention) from organization), interval '90 days');
-    week text;
-    monday timestamptz;
+    name text;
+    month timestamp;
 begin
-    for week in
-        select substring(c.relname from 'message_(\d{4}w\d{2})$') from pg_inherits i join pg_class c on c.oid = i.inhrelid
-        where i.inhparent = 'message'::regclass and c.relname ~ '^message_\d{4}w\d{2}$' order by 1
+    for name in
+        select substring(c.relname from 'message_(\d{4}m\d{2})$') from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'message'::regclass and c.relname ~ '^message_\d{4}m\d{2}$' order by 1
     loop
-        monday := to_date(week, 'IYYY"w"IW')::timestamp at time zone 'utc';
-        exit when monday + interval '1 week' > now() - keep;
-        continue when exists (select from queue q where q.message_id >= uuid_at(monday) and q.message_id < uuid_at(monday + interval '1 week'));
-        execute format('drop table %I, %I, %I, %I, %I', 'message_' || week, 'content_' || week, 'delivery_' || week, 'attempt_' || week, 'event_' || week);
-        return next week;
+        month := to_date(name, 'YYYY"m"MM');
+        exit when (month + interval '1 month') at time zone 'utc' > now() - keep;
+        continue when exists (select from queue q
+            where q.message_id >= uuid_at(month at time zone 'utc') and q.message_id < uuid_at((month + interval '1 month') at time zone 'utc'));
+        execute format('drop table %I, %I, %I, %I, %I', 'message_' || name, 'content_' || name, 'delivery_' || name, 'attempt_' || name, 'event_' || name);
+        return next name;
     end loop;
 end
 $$;
 
--- What falls outside every week is still taken: a clock that is wrong must not stop the mail.
+-- What falls outside every month is still taken: a clock that is wrong must not stop the mail.
 create table message_other partition of message default;
 create table content_other partition of content default;
 create table delivery_other partition of delivery default;
 create table attempt_other partition of attempt default;
 create table event_other partition of event default;
-select ensure_partitions(8);
+select ensure_partitions(1);

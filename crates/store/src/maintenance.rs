@@ -3,13 +3,13 @@
 use crate::Result;
 use sqlx::PgPool;
 
-/// Makes the weekly partitions for the next `weeks`. Idempotent.
+/// Makes the monthly partitions from this month to `months` ahead. Idempotent.
 ///
 /// # Errors
 /// When the database is out of reach, or a partition cannot be made.
-pub async fn ensure_partitions(pool: &PgPool, weeks: i32) -> Result<i32> {
+pub async fn ensure_partitions(pool: &PgPool, months: i32) -> Result<i32> {
     // maintenance::ensure_partitions
-    Ok(sqlx::query_scalar!(r#"select ensure_partitions($1) as "made!""#, weeks)
+    Ok(sqlx::query_scalar!(r#"select ensure_partitions($1) as "made!""#, months)
         .fetch_one(pool)
         .await?)
 }
@@ -51,14 +51,16 @@ pub async fn delete_expired_records(pool: &PgPool) -> Result<u64> {
     Ok(records.rows_affected() + sessions.rows_affected())
 }
 
-/// Drops the weekly partitions that are wholly older than the longest history retention and hold nothing unfinished. Gives the
-/// weeks that went.
+/// Drops the monthly partitions that are wholly older than the longest history retention and hold nothing unfinished. Gives the
+/// months that went.
 ///
 /// # Errors
 /// When the database is out of reach.
 pub async fn drop_old_partitions(pool: &PgPool) -> Result<Vec<String>> {
     // maintenance::drop_old_partitions
-    Ok(sqlx::query_scalar!(r#"select week as "week!" from drop_old_partitions() as week"#)
-        .fetch_all(pool)
-        .await?)
+    Ok(
+        sqlx::query_scalar!(r#"select month as "month!" from drop_old_partitions() as month"#)
+            .fetch_all(pool)
+            .await?,
+    )
 }

@@ -13,6 +13,7 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor, PgPool};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 pub use outcome::{AttemptRecord, Finish, Outcome, Written, finish};
@@ -124,7 +125,7 @@ pub async fn batch_connection(pool: &PgPool) -> Result<BatchConnection> {
 pub async fn claim(connection: &mut PgConnection, worker: Uuid, wants: &[Want]) -> Result<Vec<Claimed>> {
     let token = Uuid::new_v4();
     // queue::claim
-    let rows = sqlx::query!(
+    let taken = sqlx::query!(
         r#"with wanted as (
              select * from unnest($1::bigint[], $2::int[], $3::timestamptz[]) as w(lane_id, room, since)
          ), picked as (
@@ -133,61 +134,99 @@ pub async fn claim(connection: &mut PgConnection, worker: Uuid, wants: &[Want]) 
                  where q.lane_id = w.lane_id and q.due_at >= w.since and q.due_at <= now() and q.worker_id is null and not q.held
                  order by q.due_at limit w.room for update skip locked
              ) p
-         ), claimed as (
-             update queue q set worker_id = $4, token = $5, claimed_at = now(), attempts = q.attempts + 1
-             from picked p where q.message_id = p.message_id and q.number = p.number
-             returning q.message_id, q.number, q.organization_id, q.lane_id, q.attempts, q.due_at, q.expires_at
          )
-         select c.message_id, c.number, c.organization_id, c.lane_id, c.attempts, c.due_at, c.expires_at, now() as "claimed_at!",
-             d.recipient, d.destination, d.dsn_notify, d.dsn_orcpt, m.direction as "direction: Direction", m.via as "via: Via", m.domain_id,
-             m.envelope_sender, m.size_bytes, m.eight_bit, m.smtputf8, m.dsn_envid, m.dsn_headers_only, m.trace_context, m.created_at,
-             m.rewrite_from, m.original_recipient, d.destination_id
-         from claimed c
-         join delivery d on d.message_id = c.message_id and d.number = c.number
-         join message m on m.organization_id = c.organization_id and m.id = c.message_id"#,
+         update queue q set worker_id = $4, token = $5, claimed_at = now(), attempts = q.attempts + 1
+         from picked p where q.message_id = p.message_id and q.number = p.number
+         returning q.message_id, q.number, q.organization_id, q.lane_id, q.attempts, q.due_at, q.expires_at, now() as "claimed_at!""#,
         &wants.iter().map(|want| want.lane).collect::<Vec<_>>(),
         &wants.iter().map(|want| want.room).collect::<Vec<_>>(),
         &wants.iter().map(|want| want.since).collect::<Vec<_>>(),
         worker,
         token
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    let mut claimed: Vec<Claimed> = rows
+    let (Some(first), Some(last)) = (
+        taken.iter().map(|row| row.message_id).min(),
+        taken.iter().map(|row| row.message_id).max(),
+    ) else {
+        return Ok(Vec::new());
+    };
+    // queue::claimed_details — a second statement, because its bounds let the server leave every other partition alone
+    let details = sqlx::query!(
+        r#"select c.message_id as "message_id!", c.number as "number!", d.recipient, d.destination, d.dsn_notify, d.dsn_orcpt, d.destination_id,
+             m.direction as "direction: Direction", m.via as "via: Via", m.domain_id, m.envelope_sender, m.size_bytes, m.eight_bit, m.smtputf8,
+             m.dsn_envid, m.dsn_headers_only, m.trace_context, m.created_at, m.rewrite_from, m.original_recipient
+         from unnest($1::uuid[], $2::uuid[], $3::int[]) as c(organization_id, message_id, number)
+         join delivery d on d.message_id = c.message_id and d.number = c.number and d.message_id between $4 and $5
+         join message m on m.organization_id = c.organization_id and m.id = c.message_id and m.id between $4 and $5"#,
+        &taken.iter().map(|row| row.organization_id).collect::<Vec<_>>(),
+        &taken.iter().map(|row| row.message_id).collect::<Vec<_>>(),
+        &taken.iter().map(|row| row.number).collect::<Vec<_>>(),
+        first,
+        last
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    if details.len() < taken.len() {
+        hold_orphans(connection, token).await?;
+    }
+    let mut details: HashMap<(Uuid, i32), _> = details.into_iter().map(|row| ((row.message_id, row.number), row)).collect();
+    let mut claimed: Vec<Claimed> = taken
         .into_iter()
-        .map(|row| Claimed {
-            message: MessageId(row.message_id),
-            number: row.number,
-            organization: OrganizationId(row.organization_id),
-            lane: row.lane_id,
-            token,
-            attempts: row.attempts,
-            due_at: row.due_at,
-            expires_at: row.expires_at,
-            claimed_at: row.claimed_at,
-            recipient: row.recipient,
-            destination: row.destination,
-            dsn_notify: row.dsn_notify,
-            dsn_orcpt: row.dsn_orcpt,
-            direction: row.direction,
-            via: row.via,
-            domain: row.domain_id.map(DomainId),
-            envelope_sender: row.envelope_sender,
-            size_bytes: row.size_bytes,
-            eight_bit: row.eight_bit,
-            smtputf8: row.smtputf8,
-            dsn_envid: row.dsn_envid,
-            dsn_headers_only: row.dsn_headers_only,
-            trace_context: row.trace_context,
-            created_at: row.created_at,
-            rewrite_from: row.rewrite_from,
-            original_recipient: row.original_recipient,
-            forward_to: row.destination_id.map(DestinationId),
+        .filter_map(|row| {
+            let detail = details.remove(&(row.message_id, row.number))?;
+            Some(Claimed {
+                message: MessageId(row.message_id),
+                number: row.number,
+                organization: OrganizationId(row.organization_id),
+                lane: row.lane_id,
+                token,
+                attempts: row.attempts,
+                due_at: row.due_at,
+                expires_at: row.expires_at,
+                claimed_at: row.claimed_at,
+                recipient: detail.recipient,
+                destination: detail.destination,
+                dsn_notify: detail.dsn_notify,
+                dsn_orcpt: detail.dsn_orcpt,
+                direction: detail.direction,
+                via: detail.via,
+                domain: detail.domain_id.map(DomainId),
+                envelope_sender: detail.envelope_sender,
+                size_bytes: detail.size_bytes,
+                eight_bit: detail.eight_bit,
+                smtputf8: detail.smtputf8,
+                dsn_envid: detail.dsn_envid,
+                dsn_headers_only: detail.dsn_headers_only,
+                trace_context: detail.trace_context,
+                created_at: detail.created_at,
+                rewrite_from: detail.rewrite_from,
+                original_recipient: detail.original_recipient,
+                forward_to: detail.destination_id.map(DestinationId),
+            })
         })
         .collect();
     // RETURNING gives rows as they lie; oldest first, and each message's recipients in their order, is what callers expect.
     claimed.sort_unstable_by_key(|delivery| (delivery.due_at, delivery.message, delivery.number));
     Ok(claimed)
+}
+
+/// Sets aside what was claimed although its message is gone: nobody can deliver it, and it must not stop the line.
+async fn hold_orphans(connection: &mut PgConnection, token: Uuid) -> Result<()> {
+    // queue::hold_orphans
+    let held = sqlx::query!(
+        "update queue q set held = true, worker_id = null, token = null, claimed_at = null
+         where q.token = $1 and not exists (
+             select from delivery d join message m on m.organization_id = d.organization_id and m.id = d.message_id
+             where d.message_id = q.message_id and d.number = q.number)",
+        token
+    )
+    .execute(connection)
+    .await?;
+    metrics::counter!("postroad_quarantined_total").increment(held.rows_affected());
+    tracing::error!(deliveries = held.rows_affected(), "queue rows without a message were set aside");
+    Ok(())
 }
 
 /// The raw bodies of some messages. A message whose body is gone is absent from the answer.
@@ -196,10 +235,15 @@ pub async fn claim(connection: &mut PgConnection, worker: Uuid, wants: &[Want]) 
 /// When the database is out of reach.
 pub async fn bodies(executor: impl PgExecutor<'_>, messages: &[MessageId]) -> Result<Vec<(MessageId, Vec<u8>)>> {
     let ids: Vec<Uuid> = messages.iter().map(|message| message.0).collect();
+    let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else {
+        return Ok(Vec::new());
+    };
     // queue::bodies
     let rows = sqlx::query!(
-        "select c.message_id, c.raw from unnest($1::uuid[]) m(id) join content c on c.message_id = m.id",
-        &ids
+        "select c.message_id, c.raw from unnest($1::uuid[]) m(id) join content c on c.message_id = m.id and c.message_id between $2 and $3",
+        &ids,
+        first,
+        last
     )
     .fetch_all(executor)
     .await?;

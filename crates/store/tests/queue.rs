@@ -484,13 +484,13 @@ async fn the_same_attempt_written_twice_stands_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../../migrations")]
-async fn a_week_past_every_retention_is_dropped_unless_something_in_it_is_unfinished(pool: PgPool) {
+async fn a_month_past_every_retention_is_dropped_unless_something_in_it_is_unfinished(pool: PgPool) {
     let organization = organization(&pool).await;
     sqlx::query("update organization set history_retention = interval '14 days'")
         .execute(&pool)
         .await
         .unwrap();
-    for (name, from, to) in [("2025w10", "2025-03-03", "2025-03-10"), ("2025w11", "2025-03-10", "2025-03-17")] {
+    for (name, from, to) in [("2025m02", "2025-02-01", "2025-03-01"), ("2025m03", "2025-03-01", "2025-04-01")] {
         for parent in ["message", "content", "delivery", "attempt", "event"] {
             let statement = format!(
                 "create table {parent}_{name} partition of {parent} for values from (uuid_at('{from}+00')) to (uuid_at('{to}+00'))"
@@ -505,10 +505,10 @@ async fn a_week_past_every_retention_is_dropped_unless_something_in_it_is_unfini
         .execute(&pool)
         .await
         .unwrap();
-    assert_eq!(store::maintenance::drop_old_partitions(&pool).await.unwrap(), ["2025w10"]);
-    let left: Option<String> = sqlx::query_scalar("select to_regclass('message_2025w11')::text")
+    assert_eq!(store::maintenance::drop_old_partitions(&pool).await.unwrap(), ["2025m02"]);
+    let left: Option<String> = sqlx::query_scalar("select to_regclass('message_2025m03')::text")
         .fetch_one(&pool)
         .await
         .unwrap();
-    assert_eq!(left.as_deref(), Some("message_2025w11"));
+    assert_eq!(left.as_deref(), Some("message_2025m03"));
 }

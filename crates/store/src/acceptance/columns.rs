@@ -136,6 +136,12 @@ impl<'a> Columns<'a> {
                      header_from, subject, message_id_header, octet_length(raw), eight_bit, smtputf8, stream, string_to_array(tags, e'\x1f'), metadata,
                      dsn_envid, dsn_headers_only, trace_context, expires_at, original_recipient, alias_id, rule_id, verdicts, rewrite_from
                  from incoming
+             ), alias_rows as (
+                 update alias a set message_count = a.message_count + n.messages, last_message_at = now()
+                 from (select alias_id, count(*)::int as messages from incoming where alias_id is not null group by alias_id order by alias_id) n where a.id = n.alias_id
+             ), rule_rows as (
+                 update rule r set match_count = r.match_count + n.messages, last_matched_at = now()
+                 from (select rule_id, count(*) as messages from incoming where rule_id is not null group by rule_id order by rule_id) n where r.id = n.rule_id
              ), content_rows as (
                  insert into content (message_id, raw) select id, raw from incoming
              ), recipients as materialized (

@@ -111,7 +111,9 @@ pub async fn finish(connection: &mut PgConnection, outcomes: &[Outcome], attempt
         })
         .collect();
     let untried: Vec<bool> = outcomes.iter().map(|o| matches!(o.finish, Finish::Release(_))).collect();
-    // queue::finish
+    let ids = || outcomes.iter().map(|o| o.message.0);
+    let (first, last) = (ids().min().unwrap_or_default(), ids().max().unwrap_or_default());
+    // queue::finish — the bounds let the server leave every partition alone in which none of these messages is
     let row = sqlx::query!(
         r#"with outcome as (
              select * from unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::float8[], $6::bool[], $7::text[], $8::text[], $9::bool[], $10::bool[], $11::uuid[])
@@ -128,11 +130,11 @@ pub async fn finish(connection: &mut PgConnection, outcomes: &[Outcome], attempt
              returning q.message_id, q.number, q.organization_id, q.attempts, o.enhanced_code, o.reason, o.untried, o.event_id
          ), final_rows as (
              update delivery d set status = f.status, attempts = f.attempts, enhanced_code = f.enhanced_code, reason = f.reason, finished_at = now()
-             from finished f where d.message_id = f.message_id and d.number = f.number
+             from finished f where d.message_id = f.message_id and d.number = f.number and d.message_id between $26 and $27
              returning d.message_id, d.number, d.recipient, d.recipient_folded
          ), deferred_rows as (
              update delivery d set status = 'deferred', attempts = r.attempts, enhanced_code = r.enhanced_code, reason = r.reason
-             from retried r where d.message_id = r.message_id and d.number = r.number and not r.untried
+             from retried r where d.message_id = r.message_id and d.number = r.number and d.message_id between $26 and $27 and not r.untried
              returning d.message_id, d.number, d.recipient
          ), event_rows as (
              insert into event (organization_id, id, type, message_id, recipient, data)
@@ -190,6 +192,8 @@ pub async fn finish(connection: &mut PgConnection, outcomes: &[Outcome], attempt
         &attempts.iter().map(|a| a.response.as_deref()).collect::<Vec<_>>() as _,
         &attempts.iter().map(|a| a.recipients.join(SEPARATOR)).collect::<Vec<_>>(),
         &attempts.iter().map(|a| a.transcript.as_str()).collect::<Vec<_>>() as _,
+        first,
+        last,
     )
     .fetch_one(connection)
     .await?;

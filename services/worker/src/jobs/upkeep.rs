@@ -3,8 +3,8 @@
 use assembly::Assembly;
 use store::{maintenance, queue};
 
-/// Weeks of partitions ahead of now.
-const WEEKS_AHEAD: i32 = 8;
+/// Months of partitions ahead of now.
+const MONTHS_AHEAD: i32 = 1;
 /// Rows of one deletion: short transactions that stand in nobody's way.
 const BATCH: u64 = 500;
 
@@ -23,11 +23,11 @@ pub(super) async fn delete_old(deps: &Assembly) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Next weeks' partitions, and the end of those that are older than every retention.
+/// The next month's partitions, and the end of those that are older than every retention.
 pub(super) async fn partitions(deps: &Assembly) -> anyhow::Result<()> {
-    maintenance::ensure_partitions(&deps.pool, WEEKS_AHEAD).await?;
-    for week in maintenance::drop_old_partitions(&deps.pool).await? {
-        tracing::info!(week, "the history of a week is past its retention and was dropped");
+    maintenance::ensure_partitions(&deps.pool, MONTHS_AHEAD).await?;
+    for month in maintenance::drop_old_partitions(&deps.pool).await? {
+        tracing::info!(month, "the history of a month is past its retention and was dropped");
     }
     Ok(())
 }
