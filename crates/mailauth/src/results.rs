@@ -36,7 +36,7 @@ pub fn authentication_results(hostname: &str, verdicts: &Verdicts, mail_from: &R
         }
         for (property, text) in [("d", &signature.domain), ("s", &signature.selector), ("a", &signature.algorithm)] {
             if !text.is_empty() {
-                let _ = write!(field, "\r\n\t header.{property}={}", value(text));
+                let _ = write!(field, " header.{property}={}", value(text));
             }
         }
     }

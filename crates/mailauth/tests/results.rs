@@ -46,8 +46,8 @@ fn the_field_reads_as_rfc_8601_wants_it() {
         authentication_results("mx.our.test", &verdicts(), &mail_from, "mail.a.test"),
         "Authentication-Results: mx.our.test;\r\n\
          \tspf=pass smtp.mailfrom=bounce+1@a.test;\r\n\
-         \tdkim=pass\r\n\t header.d=a.test\r\n\t header.s=s1\r\n\t header.a=rsa-sha256;\r\n\
-         \tdkim=fail reason=\"the body hash did not verify\"\r\n\t header.d=list.test\r\n\t header.s=x\r\n\t header.a=rsa-sha256;\r\n\
+         \tdkim=pass header.d=a.test header.s=s1 header.a=rsa-sha256;\r\n\
+         \tdkim=fail reason=\"the body hash did not verify\" header.d=list.test header.s=x header.a=rsa-sha256;\r\n\
          \tdmarc=pass (p=reject) header.from=a.test\r\n"
     );
 }
