@@ -36,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "health",
             "store",
             "mail",
+            "mailauth",
             "auth",
             "intake",
             "dns",

@@ -10,6 +10,7 @@ use dns::{HickoryResolver, Resolver};
 use health::Readiness;
 use intake::{BatchLimits, Intake, Wake};
 use mail::return_path::ReturnPaths;
+use mailauth::Verifier;
 use rate_limit::{Limiter, RedisSettings};
 use std::sync::Arc;
 use store::PgPool;
@@ -53,9 +54,11 @@ impl Assembly {
         secrets.verify_instance(&context.pool).await?;
         let wake = Wake::default();
         let return_paths = ReturnPaths::new(secrets.key(Purpose::ReturnPath));
-        let intake = Intake::new(context.pool.clone(), intake_settings(&config)?, return_paths, wake.clone());
+        let resolver: Arc<dyn Resolver> = Arc::new(resolver(&config)?);
+        let intake = Intake::new(context.pool.clone(), intake_settings(&config)?, return_paths, wake.clone())
+            .with_verifier(Verifier::new(Arc::clone(&resolver)));
         Ok(Self {
-            resolver: Arc::new(resolver(&config)?),
+            resolver,
             limiter: limiter(&config)?,
             pool: context.pool.clone(),
             readiness: context.readiness.clone(),

@@ -6,6 +6,7 @@ use crate::{
 };
 use chrono::Utc;
 use mail::{Address, ReversePath, content::ContentFacts, return_path::ReturnPaths};
+use mailauth::Verifier;
 use std::sync::Arc;
 use store::{
     PgPool,
@@ -61,9 +62,10 @@ pub struct Intake {
     pub(crate) settings: Settings,
     pub(crate) directory: Directory,
     pub(crate) return_paths: ReturnPaths,
+    pub(crate) verifier: Option<Verifier>,
+    pub(crate) batcher: Batcher,
+    pub(crate) wake: Wake,
     quota: Arc<dyn Quota>,
-    batcher: Batcher,
-    wake: Wake,
 }
 
 impl Intake {
@@ -76,6 +78,7 @@ impl Intake {
             pool,
             settings,
             return_paths,
+            verifier: None,
             quota: Arc::new(NoQuota),
             wake,
         }
@@ -85,6 +88,13 @@ impl Intake {
     #[must_use]
     pub fn with_quota(mut self, quota: Arc<dyn Quota>) -> Self {
         self.quota = quota;
+        self
+    }
+
+    /// The same door with checks of what comes in: without, nothing is known of its origin.
+    #[must_use]
+    pub fn with_verifier(mut self, verifier: Verifier) -> Self {
+        self.verifier = Some(verifier);
         self
     }
 
@@ -200,11 +210,6 @@ impl Intake {
             });
         }
         Ok(verified)
-    }
-
-    /// Tells the workers that this lane has something new.
-    pub(crate) fn wake(&self, lane: i64) {
-        self.wake.wake([lane]);
     }
 }
 

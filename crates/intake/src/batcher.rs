@@ -14,9 +14,20 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 const MAX_DELIVERIES: usize = 2_000;
 /// Messages that may wait for a batch: beyond, their sessions wait for room.
 const WAITING: usize = 1_024;
+/// Messages that one client is answered for together.
 struct Pending {
-    message: NewMessage,
-    answer: oneshot::Sender<Stored>,
+    messages: Vec<NewMessage>,
+    answer: oneshot::Sender<Vec<Stored>>,
+}
+
+impl Pending {
+    fn bytes(&self) -> usize {
+        self.messages.iter().map(|message| message.raw.len()).sum()
+    }
+
+    fn deliveries(&self) -> usize {
+        self.messages.iter().map(|message| message.deliveries.len()).sum()
+    }
 }
 
 /// The handle by which sessions hand in finished messages.
@@ -42,16 +53,23 @@ impl Batcher {
 
     /// Stores one message. The answer comes after COMMIT.
     pub(crate) async fn store(&self, message: NewMessage) -> Stored {
-        let kib = u32::try_from(message.raw.len() >> 10).unwrap_or(u32::MAX).clamp(1, self.memory_kib);
-        let Ok(_room) = self.memory.acquire_many(kib).await else {
-            return Stored::Unavailable;
-        };
+        self.store_all(vec![message]).await.pop().unwrap_or(Stored::InDoubt)
+    }
+
+    /// Stores messages in one transaction, in order. The answer comes after COMMIT.
+    pub(crate) async fn store_all(&self, messages: Vec<NewMessage>) -> Vec<Stored> {
+        let count = messages.len();
         let (answer, answered) = oneshot::channel();
-        if self.pending.send(Pending { message, answer }).await.is_err() {
-            return Stored::Unavailable;
+        let pending = Pending { messages, answer };
+        let kib = u32::try_from(pending.bytes() >> 10).unwrap_or(u32::MAX).clamp(1, self.memory_kib);
+        let Ok(_room) = self.memory.acquire_many(kib).await else {
+            return vec![Stored::Unavailable; count];
+        };
+        if self.pending.send(pending).await.is_err() {
+            return vec![Stored::Unavailable; count];
         }
         // The task ended without answering: it may have died between COMMIT and answer.
-        answered.await.unwrap_or(Stored::InDoubt)
+        answered.await.unwrap_or_else(|_| vec![Stored::InDoubt; count])
     }
 }
 
@@ -81,45 +99,40 @@ async fn run(pool: PgPool, limits: BatchLimits, mut waiting: mpsc::Receiver<Pend
 /// A batch on its way to being full.
 struct Gathering {
     messages: Vec<NewMessage>,
-    answers: Vec<oneshot::Sender<Stored>>,
+    answers: Vec<(usize, oneshot::Sender<Vec<Stored>>)>,
     bytes: usize,
     deliveries: usize,
 }
 
 impl Gathering {
     fn new(first: Pending) -> Self {
-        let (bytes, deliveries) = (first.message.raw.len(), first.message.deliveries.len());
         Self {
-            messages: vec![first.message],
-            answers: vec![first.answer],
-            bytes,
-            deliveries,
+            bytes: first.bytes(),
+            deliveries: first.deliveries(),
+            answers: vec![(first.messages.len(), first.answer)],
+            messages: first.messages,
         }
     }
 
-    /// Takes the message, or gives it back when it does not fit.
+    /// Takes the messages, or gives them back when they do not fit.
     fn add(&mut self, pending: Pending, most_bytes: usize) -> Option<Pending> {
-        let (bytes, deliveries) = (
-            self.bytes + pending.message.raw.len(),
-            self.deliveries + pending.message.deliveries.len(),
-        );
+        let (bytes, deliveries) = (self.bytes + pending.bytes(), self.deliveries + pending.deliveries());
         if bytes > most_bytes || deliveries > MAX_DELIVERIES {
             return Some(pending);
         }
         (self.bytes, self.deliveries) = (bytes, deliveries);
-        self.messages.push(pending.message);
-        self.answers.push(pending.answer);
+        self.answers.push((pending.messages.len(), pending.answer));
+        self.messages.extend(pending.messages);
         None
     }
 
     async fn commit(self, committer: &mut Committer) {
         let started = Instant::now();
-        let size = self.messages.len();
-        let stored = committer.commit(&self.messages).await;
-        metrics::histogram!("postroad_intake_batch_messages").record(size as f64);
+        let mut stored = committer.commit(&self.messages).await.into_iter();
+        metrics::histogram!("postroad_intake_batch_messages").record(self.messages.len() as f64);
         metrics::histogram!("postroad_intake_commit_seconds").record(started.elapsed().as_secs_f64());
-        for (answer, stored) in self.answers.into_iter().zip(stored) {
-            let _ = answer.send(stored); // the session may be gone; the message is stored all the same
+        for (count, answer) in self.answers {
+            let _ = answer.send(stored.by_ref().take(count).collect()); // the session may be gone; the message is stored all the same
         }
     }
 }

@@ -10,7 +10,9 @@
 mod accept;
 mod batcher;
 mod bounces;
+mod confirmations;
 mod directory;
+mod inbound;
 mod message;
 pub mod policy;
 mod quota;
@@ -22,6 +24,8 @@ mod wake;
 
 pub use accept::{BatchLimits, Intake, Settings};
 pub use bounces::BounceTarget;
+pub use confirmations::ConfirmationMail;
+pub use inbound::{Arrival, LocalOrigin};
 pub use quota::{NoQuota, Quota, QuotaExceeded};
 pub use refusal::Refusal;
 pub use reports::Reporter;

@@ -45,6 +45,11 @@ pub(crate) fn inspect(submission: &Submission, settings: &Settings) -> Result<Co
             "the message has more than one From field (RFC 5322 section 3.6)".to_owned(),
         ));
     }
+    if facts.from_unreadable {
+        return Err(Refusal::Malformed(
+            "the From field holds something that cannot be read as an address (RFC 5322 section 3.4)".to_owned(),
+        ));
+    }
     if facts.received_count > settings.max_hops {
         return Err(Refusal::Loop {
             hops: facts.received_count,
@@ -172,8 +177,8 @@ fn assemble(
         fields.push_str(&format!("From: <{from}>\r\n"));
     }
     let body = header::remove(&submission.raw, NOT_FOR_THE_RECIPIENT);
-    // A body without any header needs the empty line that ends ours.
-    let separator: &[u8] = if facts.field_count == 0 && !body.starts_with(b"\r\n") {
+    // A body without any header, however its lines look, needs the empty line that ends ours.
+    let separator: &[u8] = if facts.field_count == facts.malformed_fields && !body.starts_with(b"\r\n") {
         b"\r\n"
     } else {
         b""

@@ -59,6 +59,41 @@ pub enum Refusal {
     /// Nobody can say whether it was stored: trying again may send it twice.
     #[error("the message may or may not have been stored")]
     InDoubt,
+    /// The domain is nobody's here, and the client may not relay.
+    #[error("{domain} is not hosted here")]
+    NotHosted {
+        /// The domain, or the address literal.
+        domain: String,
+    },
+    /// The domain is hosted here, the address is nobody's.
+    #[error("no such address here")]
+    NoSuchAddress,
+    /// The alias takes no mail: paused, expired, or used up.
+    #[error("{}", .reply.as_deref().unwrap_or("this address takes no mail"))]
+    AliasClosed {
+        /// What its owner wants said.
+        reply: Option<String>,
+    },
+    /// None of the alias's destinations has been confirmed yet.
+    #[error("this address is not ready to take mail yet")]
+    NoDestination,
+    /// A rule or a sender list refuses the message.
+    #[error("{}", .reply.as_deref().unwrap_or("the recipient does not want this message"))]
+    Blocked {
+        /// What its owner wants said.
+        reply: Option<String>,
+    },
+    /// The message fails the check that its author's domain asks for.
+    #[error("the message does not pass the DMARC check of {domain}")]
+    DmarcFailed {
+        /// The author's domain.
+        domain: String,
+    },
+    /// A reverse address takes mail only from its alias's destination, shown by SPF or DKIM.
+    #[error(
+        "only the alias's own mailbox may write here, and neither SPF nor DKIM shows that this is it; send with an SMTP credential instead"
+    )]
+    ReplyNotProven,
     /// A return path that we did not make, that is too old, or that anything but a bounce writes to.
     #[error("this return path is not valid")]
     InvalidReturnPath,
@@ -81,6 +116,13 @@ impl Refusal {
             Self::KeyInProgress => "idempotency_in_progress",
             Self::Unavailable => "unavailable",
             Self::InDoubt => "in_doubt",
+            Self::NotHosted { .. } => "not_hosted",
+            Self::NoSuchAddress => "no_such_address",
+            Self::AliasClosed { .. } => "alias_closed",
+            Self::NoDestination => "no_destination",
+            Self::Blocked { .. } => "blocked",
+            Self::DmarcFailed { .. } => "dmarc_failed",
+            Self::ReplyNotProven => "reply_not_proven",
             Self::InvalidReturnPath => "invalid_return_path",
         }
     }

@@ -72,7 +72,7 @@ impl<'a> Reporter<'a> {
         let report = self.compose(&owed, &to, &original, lane);
         acceptance::insert(&mut transaction, &report).await?;
         transaction.commit().await.map_err(store::Error::from)?;
-        self.intake.wake(lane);
+        self.intake.wake.wake([lane]);
         metrics::counter!("postroad_reports_sent_total").increment(1);
         Ok(true)
     }
@@ -80,17 +80,18 @@ impl<'a> Reporter<'a> {
     fn compose(&self, owed: &Owed, to: &Address, original: &[u8], lane: i64) -> NewMessage {
         let (id, now, host) = (MessageId::generate(), Utc::now(), &self.intake.settings.hostname);
         let message_id_header = format!("<{id}@{host}>");
-        let addresses: Vec<Option<Address>> = owed
-            .failures
-            .iter()
-            .map(|failure| Address::parse(&failure.recipient).ok())
-            .collect();
-        let recipients: Vec<ReportedRecipient<'_>> = owed
+        let private = owed.forwarded_for.is_some();
+        let named = |failure: &Failure| Address::parse(owed.forwarded_for.as_ref().unwrap_or(&failure.recipient)).ok();
+        let addresses: Vec<Option<Address>> = owed.failures.iter().map(named).collect();
+        let mut recipients: Vec<ReportedRecipient<'_>> = owed
             .failures
             .iter()
             .zip(&addresses)
-            .filter_map(|(failure, address)| Some(reported(failure, address.as_ref()?)))
+            .filter_map(|(failure, address)| Some(reported(failure, address.as_ref()?, private)))
             .collect();
+        if private {
+            recipients.truncate(1); // several destinations failed: the author wrote to one address
+        }
         let raw = mail::dsn::write(&Dsn {
             reporting_mta: host,
             envelope_id: owed.envelope_id.as_deref(),
@@ -148,10 +149,11 @@ impl<'a> Reporter<'a> {
     }
 }
 
-fn reported<'a>(failure: &'a Failure, address: &'a Address) -> ReportedRecipient<'a> {
+/// `private`: what the destination's server said may name the mailbox behind the alias, so only its code is passed on.
+fn reported<'a>(failure: &'a Failure, address: &'a Address, private: bool) -> ReportedRecipient<'a> {
     ReportedRecipient {
         final_recipient: address,
-        original_recipient: failure.original_recipient.as_deref(),
+        original_recipient: failure.original_recipient.as_deref().filter(|_| !private),
         action: Action::Failed,
         status: failure
             .enhanced_code
@@ -159,7 +161,7 @@ fn reported<'a>(failure: &'a Failure, address: &'a Address) -> ReportedRecipient
             .and_then(|code| EnhancedCode::parse(code).ok())
             .unwrap_or(EnhancedCode(5, 0, 0)),
         remote_mta: None,
-        diagnostic: failure.reason.as_deref(),
+        diagnostic: failure.reason.as_deref().filter(|_| !private),
         last_attempt: failure.finished_at,
         will_retry_until: None,
     }

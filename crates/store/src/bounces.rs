@@ -119,7 +119,7 @@ pub async fn record(pool: &PgPool, message: MessageId, destination: i16, finding
     let rows = sqlx::query_as!(
         Row,
         r#"select d.number, d.organization_id, d.recipient, d.recipient_folded, d.status as "status: DeliveryStatus", d.dsn_notify, d.dsn_orcpt,
-             (m.via = 'smtp' and m.envelope_sender <> '' and m.direction = 'outbound') as "reportable!"
+             (m.envelope_sender <> '' and (m.direction = 'forward' or (m.direction = 'outbound' and m.via = 'smtp'))) as "reportable!"
            from delivery d join message m on m.organization_id = d.organization_id and m.id = d.message_id
            where d.message_id = $1 and d.destination = $2 order by d.number for update of d"#,
         message.0,

@@ -28,6 +28,8 @@ pub struct Owed {
     pub stream: String,
     /// When it was accepted.
     pub created_at: DateTime<Utc>,
+    /// The alias it came for: where it went from there is nobody's business.
+    pub forwarded_for: Option<String>,
     /// The recipients to name.
     pub failures: Vec<Failure>,
 }
@@ -90,7 +92,9 @@ pub async fn take(connection: &mut PgConnection, organization: OrganizationId, m
         return Ok(None);
     }
     let Some(row) = sqlx::query!(
-        "select envelope_sender, dsn_envid, dsn_headers_only, stream, created_at from message where organization_id = $1 and id = $2",
+        r#"select envelope_sender, dsn_envid, dsn_headers_only, stream, created_at, original_recipient, direction = 'forward' as "forwarded!",
+             coalesce(verdicts->'spf'->>'result' = 'pass', false) as "spf_passed!"
+           from message where organization_id = $1 and id = $2"#,
         organization.0,
         message.0
     )
@@ -99,6 +103,10 @@ pub async fn take(connection: &mut PgConnection, organization: OrganizationId, m
     else {
         return Ok(None);
     };
+    // What came in under a sender that SPF does not vouch for is not answered: the report would hit whoever was forged (backscatter).
+    if row.forwarded && !row.spf_passed {
+        return Ok(None);
+    }
     // NOTIFY bits: 1 never, 4 failure. Absent means the default: failures are reported.
     let failures = sqlx::query!(
         r#"update delivery set reported_at = now()
@@ -121,6 +129,7 @@ pub async fn take(connection: &mut PgConnection, organization: OrganizationId, m
         headers_only: row.dsn_headers_only,
         stream: row.stream,
         created_at: row.created_at,
+        forwarded_for: row.original_recipient.filter(|_| row.forwarded),
         failures: failures
             .into_iter()
             .map(|f| Failure {

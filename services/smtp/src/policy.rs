@@ -1,7 +1,7 @@
 //! Who may do what: the product behind the protocol.
 //!
 //! - Logged in, or admitted by its network: may send as the domains of its organization, to anyone.
-//! - Everyone else: may send reports from `<>` to return paths of ours, and nothing else until aliases exist.
+//! - Everyone else: may send to addresses that somebody here takes mail for, and reports from `<>` to return paths of ours.
 //!
 //! A session's credential is looked at again before each message. When the database cannot say whether a network admits a client, the client is neither
 //! let in nor turned away: it gets 451 until somebody knows.
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use auth::smtp_credentials::{self, Principal, SmtpCredentials};
 use bytes::Bytes;
-use intake::{BounceTarget, Intake, ReceivedInfo, Sender, Submission};
+use intake::{Arrival, BounceTarget, Intake, ReceivedInfo, Refusal, Sender, Submission};
 use mail::{Address, Envelope, ForwardPath, Recipient, return_path};
 use secrecy::SecretString;
 use smtp::server::{Backend, End, MailParameters, Peer, RecipientParameters, SessionInfo};
@@ -104,7 +104,7 @@ impl Backend for Policy {
     ) -> Result<(), Reply> {
         let peer = session.peer.address.ip();
         let ForwardPath::Address(address) = &recipient.recipient else {
-            // RFC 5321 §4.1.1.3 wants it understood; whether there is one is the operator's affair until aliases exist.
+            // RFC 5321 §4.1.1.3 wants it understood; which domain's postmaster is meant, nobody can say.
             return self.unknown(peer).await;
         };
         if self.bounce_target(address).await?.is_some() {
@@ -118,14 +118,11 @@ impl Backend for Policy {
         if matches!(session.login, Some(Caller::Known(_))) || self.caller(session).await?.is_some() {
             return Ok(());
         }
-        let hosted = match address.domain() {
-            Some(domain) => self.intake.hosts(domain).await.map_err(|refused| refusal::reply(&refused))?,
-            None => false,
-        };
-        if hosted {
-            self.unknown(peer).await
-        } else {
-            Err(refusal::RELAYING_DENIED)
+        match self.intake.recipient(address).await {
+            Ok(()) => Ok(()),
+            Err(Refusal::NoSuchAddress) => self.unknown(peer).await,
+            Err(Refusal::NotHosted { .. }) => Err(refusal::RELAYING_DENIED),
+            Err(refused) => Err(refusal::reply(&refused)),
         }
     }
 
@@ -197,15 +194,25 @@ impl Policy {
             }
             envelope.recipients = others;
         }
-        // Nobody else gets a recipient accepted; should that ever change, this is where it would matter.
-        let Some(principal) = self.caller(session).await? else {
-            return Err(refusal::RELAYING_DENIED);
-        };
         let received = ReceivedInfo {
             helo: session.helo.clone().unwrap_or_default(),
             peer: Some(session.peer.address.ip()),
             with: session.protocol(envelope.smtputf8).to_owned(),
             tls: session.tls.as_ref().map(|tls| format!("{} {}", tls.version, tls.cipher)),
+        };
+        let trace_context = telemetry::current_traceparent();
+        let Some(principal) = self.caller(session).await? else {
+            let arrival = Arrival {
+                received,
+                envelope,
+                raw: content,
+                trace_context,
+                local: None,
+            };
+            return match self.intake.receive(arrival).await {
+                Ok(_) => Ok(Reply::new(250, 2, 0, 0, "Taken")),
+                Err(refused) => Err(refusal::reply(&refused)),
+            };
         };
         let submission = Submission {
             sender: sender(&principal),
@@ -220,7 +227,7 @@ impl Policy {
             scheduled_at: None,
             expires_at: None,
             idempotency: None,
-            trace_context: telemetry::current_traceparent(),
+            trace_context,
         };
         match self.intake.accept(submission).await {
             Ok(accepted) => Ok(Reply::new(250, 2, 0, 0, "").with_text(format!("Queued as {}", accepted.message))),

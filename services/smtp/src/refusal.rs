@@ -33,7 +33,14 @@ pub(crate) fn reply(refusal: &Refusal) -> Reply {
         Refusal::QuotaExceeded { .. } => Reply::new(452, 4, 7, 1, ""),
         Refusal::KeyReused => Reply::new(554, 5, 5, 0, ""),
         Refusal::KeyInProgress => Reply::new(451, 4, 5, 0, ""),
-        Refusal::InvalidReturnPath => Reply::new(550, 5, 7, 1, ""),
+        Refusal::InvalidReturnPath
+        | Refusal::NotHosted { .. }
+        | Refusal::Blocked { .. }
+        | Refusal::DmarcFailed { .. }
+        | Refusal::ReplyNotProven => Reply::new(550, 5, 7, 1, ""),
+        Refusal::NoSuchAddress => return UNKNOWN_RECIPIENT,
+        Refusal::AliasClosed { .. } => Reply::new(550, 5, 2, 1, ""),
+        Refusal::NoDestination => Reply::new(450, 4, 2, 1, ""),
         Refusal::Unavailable | Refusal::InDoubt => return replies::INTERNAL,
     };
     base.with_text(refusal.to_string())
@@ -76,6 +83,15 @@ mod tests {
             Refusal::Unavailable,
             Refusal::InDoubt,
             Refusal::InvalidReturnPath,
+            Refusal::NotHosted { domain: "a.test".into() },
+            Refusal::NoSuchAddress,
+            Refusal::AliasClosed { reply: None },
+            Refusal::NoDestination,
+            Refusal::Blocked {
+                reply: Some("no thanks".into()),
+            },
+            Refusal::DmarcFailed { domain: "a.test".into() },
+            Refusal::ReplyNotProven,
         ];
         for refusal in all {
             let reply = reply(&refusal);

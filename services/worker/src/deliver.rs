@@ -9,11 +9,13 @@ use crate::{
     writer::{Finished, Writer},
 };
 use chrono::{DateTime, Utc};
+use intake::Intake;
 use mail::{Address, Domain, EnhancedCode, Host, ReversePath, return_path::ReturnPaths};
 use smtp::client::Transaction;
 use std::{
     borrow::Cow,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use store::{
@@ -52,6 +54,8 @@ pub struct Deliverer {
     pub hostname: Domain,
     /// Octets of large bodies in memory, in KiB.
     pub memory: Semaphore,
+    /// The door, for recipients that are hosted here.
+    pub intake: Arc<Intake>,
 }
 
 /// All large bodies together may take so many KiB.
@@ -124,7 +128,9 @@ impl Deliverer {
     pub async fn capture(&self, job: &Job) {
         let started = self.start();
         let Some(prepared) = self.prepare(job, started).await else { return };
-        if !prepared.signatures.is_empty() {
+        // What another destination's transaction has signed already is shown as it is: every stored message begins with our Received field.
+        let signed_before = prepared.body.starts_with(b"DKIM-Signature:");
+        if !prepared.signatures.is_empty() && !signed_before {
             let raw = [&prepared.signatures[..], &prepared.body].concat();
             if let Err(error) = queue::replace_body(&self.pool, job.head().message, &raw).await {
                 tracing::warn!(%error, "a captured message is shown without its signature");
@@ -181,7 +187,7 @@ impl Deliverer {
             .await;
     }
 
-    async fn finish(&self, job: &Job, fates: &[Fate], circumstances: &Circumstances) {
+    pub(crate) async fn finish(&self, job: &Job, fates: &[Fate], circumstances: &Circumstances) {
         let outcomes = outcome::outcomes(job, fates, &self.schedule, Utc::now(), rand::random());
         let attempts: Vec<AttemptRecord> = outcome::attempts(job, fates, circumstances);
         for attempt in &attempts {
@@ -197,23 +203,8 @@ impl Deliverer {
     }
 
     /// Body, signatures and return path; `None` when the job was finished without them.
-    async fn prepare<'a>(&'a self, job: &'a Job, started: Started) -> Option<Prepared<'a>> {
-        let body = match &job.body {
-            Some(body) => Body::Fetched(body),
-            None => match self.fetch(job).await {
-                Ok(Some(body)) => body,
-                Ok(None) => {
-                    self.set_aside(job, "its content is gone").await;
-                    return None;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a message's content could not be read");
-                    let fate = Fate::local(false, EnhancedCode(4, 3, 0), "the message's content could not be read just now");
-                    self.finish(job, &vec![fate; job.deliveries.len()], &started.circumstances()).await;
-                    return None;
-                }
-            },
-        };
+    pub(crate) async fn prepare<'a>(&'a self, job: &'a Job, started: Started) -> Option<Prepared<'a>> {
+        let body = self.body(job, started).await?;
         let identity = match job.head().domain {
             Some(domain) => match self.identities.of(job.head().organization, domain).await {
                 Ok(identity) => identity,
@@ -233,6 +224,30 @@ impl Deliverer {
             body,
             signatures,
             sender: self.return_path(job, identity.as_deref()),
+        })
+    }
+
+    /// The message as it is to be delivered but for the signature; `None` when the job was finished without it.
+    pub(crate) async fn body<'a>(&'a self, job: &'a Job, started: Started) -> Option<Body<'a>> {
+        let body = match &job.body {
+            Some(body) => Body::Fetched(body),
+            None => match self.fetch(job).await {
+                Ok(Some(body)) => body,
+                Ok(None) => {
+                    self.set_aside(job, "its content is gone").await;
+                    return None;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a message's content could not be read");
+                    let fate = Fate::local(false, EnhancedCode(4, 3, 0), "the message's content could not be read just now");
+                    self.finish(job, &vec![fate; job.deliveries.len()], &started.circumstances()).await;
+                    return None;
+                }
+            },
+        };
+        Some(match &job.head().rewrite_from {
+            Some(from) => Body::Large(mail::header::replace_author(&body, from), None),
+            None => body,
         })
     }
 
@@ -275,7 +290,7 @@ impl Deliverer {
 }
 
 impl Started {
-    fn circumstances(self) -> Circumstances {
+    pub(crate) fn circumstances(self) -> Circumstances {
         Circumstances {
             started_at: self.at,
             duration: self.clock.elapsed(),
@@ -284,14 +299,17 @@ impl Started {
     }
 }
 
-struct Prepared<'a> {
-    body: Body<'a>,
-    signatures: Cow<'static, [u8]>,
-    sender: ReversePath,
+/// A message ready to leave.
+pub(crate) struct Prepared<'a> {
+    pub(crate) body: Body<'a>,
+    /// DKIM-Signature fields, to stand before it.
+    pub(crate) signatures: Cow<'static, [u8]>,
+    /// The envelope sender on the way out.
+    pub(crate) sender: ReversePath,
 }
 
 /// The message's bytes, with the room they take when they are many.
-enum Body<'a> {
+pub(crate) enum Body<'a> {
     Fetched(&'a [u8]),
     Large(
         Vec<u8>,

@@ -15,6 +15,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The longest a destination that does not answer rests.
 const LONGEST_REST: Duration = Duration::from_secs(300);
+/// Destinations that are remembered only for not answering; beyond, they are forgotten when a new one comes.
+const REMEMBERED: usize = 10_000;
 /// A finished transaction may find the connection gone this often before the attempt counts.
 const STALE_TRIES: u32 = 2;
 
@@ -65,6 +67,12 @@ struct State {
     limit: Option<usize>,
 }
 
+impl State {
+    fn is_busy(&self) -> bool {
+        self.connections > 0 || !self.waiting.is_empty()
+    }
+}
+
 impl Destinations {
     /// No destinations yet.
     #[must_use]
@@ -82,9 +90,12 @@ impl Destinations {
         )
     }
 
-    /// Hands a transaction to its destination, and opens a connection when none is waiting for work.
+    /// Hands a transaction to its destination, and opens a connection when more work waits than connections wait for work.
     pub fn push(&self, name: &str, job: Job) {
         let mut open = locked(&self.open);
+        if open.len() >= REMEMBERED && !open.contains_key(name) {
+            open.retain(|_, destination| locked(&destination.state).is_busy());
+        }
         let destination = open
             .entry(name.to_owned())
             .or_insert_with(|| {
@@ -98,7 +109,7 @@ impl Destinations {
         let mut state = locked(&destination.state);
         state.waiting.push_back(job);
         let limit = state.limit.unwrap_or(usize::MAX).min(self.deliverer.limits.connections);
-        if state.idle == 0 && state.connections < limit.max(1) {
+        if state.idle < state.waiting.len() && state.connections < limit.max(1) {
             state.connections += 1;
             drop(state);
             drop(open);
@@ -115,18 +126,21 @@ impl Destinations {
         }
     }
 
-    /// Waits until every connection has finished its transaction. Transactions that wait are given back untried.
+    /// After the stop: gives back at once, untried, what waits, then waits until every connection has finished its transaction.
     pub async fn drain(&self) {
         self.connections.close();
-        for destination in locked(&self.open).values() {
-            destination.more.notify_waiters();
-        }
+        self.give_back_waiting().await;
         self.connections.wait().await;
-        let left: Vec<Job> = locked(&self.open)
-            .drain()
-            .flat_map(|(_, destination)| std::mem::take(&mut locked(&destination.state).waiting))
+        // A connection that was one too many puts its transaction back into the queue.
+        self.give_back_waiting().await;
+    }
+
+    async fn give_back_waiting(&self) {
+        let waiting: Vec<Job> = locked(&self.open)
+            .values()
+            .flat_map(|destination| std::mem::take(&mut locked(&destination.state).waiting))
             .collect();
-        for job in left {
+        for job in waiting {
             self.deliverer.give_back(&job).await;
         }
     }
@@ -142,7 +156,7 @@ async fn serve(
 ) {
     let mut dialled: Option<Dialled> = None;
     while let Some(job) = next_job(&destination, &deliverer, &stop).await {
-        if let Err(unserved) = run(&destination, &deliverer, &mut dialled, job).await {
+        if let Err(unserved) = run(&destination, &deliverer, &mut dialled, job, &stop).await {
             give_up(&destination, &deliverer, &down, *unserved).await;
             break;
         }
@@ -189,8 +203,15 @@ struct Unserved {
     started: crate::deliver::Started,
 }
 
-/// Runs one transaction, on the connection there is or on a new one.
-async fn run(destination: &Destination, deliverer: &Deliverer, dialled: &mut Option<Dialled>, job: Job) -> Result<(), Box<Unserved>> {
+/// Runs one transaction, on the connection there is or on a new one. Nobody is dialled any more after the stop, and a dialling that takes
+/// longer than that is left: nothing of the message has been said yet.
+async fn run(
+    destination: &Destination,
+    deliverer: &Deliverer,
+    dialled: &mut Option<Dialled>,
+    job: Job,
+    stop: &CancellationToken,
+) -> Result<(), Box<Unserved>> {
     let mut stale = 0;
     loop {
         let started = deliverer.start();
@@ -199,12 +220,17 @@ async fn run(destination: &Destination, deliverer: &Deliverer, dialled: &mut Opt
             .filter(|dialled| dialled.connection.is_usable() && dialled.connection.transactions() < deliverer.limits.transactions)
         {
             Some(connection) => connection,
-            None => match deliverer.dial(&destination.name, &job).await {
-                Ok(connection) => {
+            None => match stop.run_until_cancelled(deliverer.dial(&destination.name, &job)).await {
+                None => {
+                    deliverer.give_back(&job).await;
+                    return Ok(());
+                }
+                Some(Ok(connection)) => {
                     locked(&destination.state).failures = 0;
                     connection
                 }
-                Err(unreachable) => {
+                Some(Err(unreachable)) if deliverer.hand_over(&destination.name, &job, &unreachable, started).await => return Ok(()),
+                Some(Err(unreachable)) => {
                     return Err(Box::new(Unserved {
                         job,
                         unreachable: *unreachable,
@@ -227,20 +253,21 @@ async fn run(destination: &Destination, deliverer: &Deliverer, dialled: &mut Opt
 
 /// No server answers. If other connections live, this one was one too many; otherwise everything that waits shares the answer.
 async fn give_up(destination: &Destination, deliverer: &Deliverer, down: &mpsc::Sender<Down>, unserved: Unserved) {
+    let for_now = unserved.unreachable.fate.outcome == store::models::AttemptOutcome::Deferred;
     let (mut shared, rest) = {
         let mut state = locked(&destination.state);
         state.connections -= 1;
-        if state.connections > 0 && unserved.unreachable.fate.outcome == store::models::AttemptOutcome::Deferred {
+        if state.connections > 0 && for_now {
             state.limit = Some(state.connections);
             state.waiting.push_front(unserved.job);
             destination.more.notify_one();
             return;
         }
-        state.failures = state.failures.saturating_add(1);
-        let rest = Duration::from_secs(1 << (state.failures - 1).min(9)).min(LONGEST_REST);
+        state.failures = if for_now { state.failures.saturating_add(1) } else { 0 };
+        let rest = Duration::from_secs(1 << state.failures.saturating_sub(1).min(9)).min(LONGEST_REST);
         (std::mem::take(&mut state.waiting), rest)
     };
-    if unserved.unreachable.fate.outcome == store::models::AttemptOutcome::Deferred {
+    if for_now {
         let _ = down
             .send(Down {
                 destination: destination.name.clone(),
@@ -258,7 +285,7 @@ async fn give_up(destination: &Destination, deliverer: &Deliverer, down: &mpsc::
 fn forget(destination: &Arc<Destination>, open: &Mutex<HashMap<String, Arc<Destination>>>) {
     let mut open = locked(open);
     let state = locked(&destination.state);
-    if state.connections == 0 && state.waiting.is_empty() && state.failures == 0 {
+    if !state.is_busy() && state.failures == 0 {
         open.remove(&destination.name);
     }
 }

@@ -16,6 +16,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use store::models::AttemptOutcome;
 use tokio::net::TcpStream;
 
 pub use tls::Clients;
@@ -105,7 +106,7 @@ impl Dialer {
                 trail.at(&candidate.host, address);
                 match self.try_server(&candidate.host, address, &mut trail).await {
                     Ok(dialled) => return Ok(dialled),
-                    Err(fate) => trail.fate = Some(fate),
+                    Err(fate) => trail.failed(fate),
                 }
             }
         }
@@ -304,6 +305,13 @@ impl Trail {
         self.host = Some(host.to_owned());
         self.address = Some(address);
         self.note(&format!("{host} ({address})"));
+    }
+
+    /// One server's last word. A host that takes no mail at all does not condemn what another one could take later (RFC 7504 §3).
+    fn failed(&mut self, fate: Fate) {
+        if self.fate.is_none() || fate.outcome == AttemptOutcome::Deferred {
+            self.fate = Some(fate);
+        }
     }
 
     fn note(&mut self, text: &str) {

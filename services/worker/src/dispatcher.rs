@@ -3,6 +3,7 @@
 use crate::{
     deliver::Deliverer,
     destination::{Destinations, Down},
+    endpoint::Caller,
     job::Job,
     lane_book::LaneBook,
     writer::{Finished, Settled},
@@ -15,11 +16,13 @@ use store::{
     queue::{self, BatchConnection, Claimed, Want},
 };
 use tokio::{sync::mpsc, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 /// Bodies up to this size are fetched with their claim; a larger one when its turn comes.
 const SMALL_BODY: i32 = 1 << 20;
+/// A claim for one or two rows costs nearly as much as one for a hundred: while most hands are full it waits for more, but no longer than this.
+const HOLD_BACK: Duration = Duration::from_millis(50);
 /// Octets fetched with one claim.
 const BODIES_OF_A_CLAIM: usize = 32 << 20;
 
@@ -36,6 +39,10 @@ pub(crate) struct Dispatcher {
     pub(crate) only_destination: Option<&'static str>,
     /// Deliveries in hand at a time.
     pub(crate) concurrency: usize,
+    /// Calls HTTP destinations.
+    pub(crate) caller: Arc<Caller>,
+    /// The calls in progress.
+    pub(crate) calls: TaskTracker,
     /// How often the database is asked what is due when nobody has called.
     pub(crate) poll_interval: Duration,
 }
@@ -46,6 +53,9 @@ struct Desk {
     connection: Option<BatchConnection>,
     in_hand: usize,
     next_discovery: Instant,
+    last_claim: Instant,
+    /// A claim waits for more room, or its time.
+    held_back: bool,
 }
 
 impl Dispatcher {
@@ -63,6 +73,8 @@ impl Dispatcher {
             connection: None,
             in_hand: 0,
             next_discovery: Instant::now(),
+            last_claim: Instant::now(),
+            held_back: false,
         };
         while !stop.is_cancelled() {
             if Instant::now() >= desk.next_discovery {
@@ -90,8 +102,11 @@ impl Dispatcher {
             }
         }
         // Outcomes go on being settled while the connections finish.
+        drop(down); // nobody rests any more, and nobody must wait for saying so
         let settling = tokio::spawn(async move { while settled.recv().await.is_some() {} });
         destinations.drain().await;
+        self.calls.close();
+        self.calls.wait().await;
         settling.abort();
     }
 
@@ -136,14 +151,15 @@ impl Dispatcher {
     /// Claims once and hands out what came. `true`: something came.
     async fn claim(&self, desk: &mut Desk, incarnation: Uuid, destinations: &Destinations) -> bool {
         let room = self.concurrency.saturating_sub(desk.in_hand);
-        // A claim for one or two rows costs nearly as much as one for a hundred: wait until it is worth it.
-        if room < self.concurrency.div_ceil(4) {
+        desk.held_back = room > 0 && room < self.concurrency.div_ceil(4) && desk.last_claim.elapsed() < HOLD_BACK;
+        if room == 0 || desk.held_back {
             return false;
         }
         let wants = desk.book.choose(Utc::now(), room);
         if wants.is_empty() {
             return false;
         }
+        desk.last_claim = Instant::now();
         let claimed = match self.try_claim(desk, incarnation, &wants).await {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -187,6 +203,10 @@ impl Dispatcher {
         }
         self.fetch_bodies(desk, &mut jobs).await;
         for job in jobs {
+            if job.is_call() && self.only_destination != Some(CAPTURE) {
+                self.calls.spawn(call(self.caller.clone(), self.deliverer.clone(), job));
+                continue;
+            }
             match self.only_destination {
                 Some(CAPTURE) => self.deliverer.capture(&job).await,
                 Some(only) => destinations.push(only, job),
@@ -234,6 +254,10 @@ impl Dispatcher {
     }
 }
 
+async fn call(caller: Arc<Caller>, deliverer: Arc<Deliverer>, job: Job) {
+    caller.deliver(&deliverer, &job).await;
+}
+
 /// The name under which capture mode's only destination goes.
 pub(crate) const CAPTURE: &str = "capture";
 /// The name under which relay mode's only destination goes.
@@ -253,6 +277,7 @@ impl Desk {
             .next_due()
             .and_then(|due| (due - now).to_std().ok())
             .map(|wait| Instant::now() + wait.max(Duration::from_millis(5)));
-        due.map_or(self.next_discovery, |due| due.min(self.next_discovery))
+        let held_back = self.held_back.then(|| self.last_claim + HOLD_BACK);
+        [due, held_back].into_iter().flatten().fold(self.next_discovery, Instant::min)
     }
 }

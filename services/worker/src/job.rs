@@ -28,6 +28,15 @@ impl Job {
         let mut index: HashMap<(MessageId, i16), usize> = HashMap::new();
         let mut unreadable = Vec::new();
         for delivery in claimed {
+            if is_endpoint(&delivery.recipient) {
+                // A call each: endpoints share nothing.
+                jobs.push(Self {
+                    deliveries: vec![delivery],
+                    recipients: Vec::new(),
+                    body: None,
+                });
+                continue;
+            }
             let Some(recipient) = recipient(&delivery) else {
                 unreadable.push((delivery.lane, quarantined(&delivery, "the recipient's address cannot be read")));
                 continue;
@@ -52,6 +61,12 @@ impl Job {
         &self.deliveries[0] // `group` makes no job without a delivery
     }
 
+    /// Whether it goes to an HTTP endpoint.
+    #[must_use]
+    pub fn is_call(&self) -> bool {
+        is_endpoint(&self.head().recipient)
+    }
+
     /// The sender as the client gave it; a return path of ours stands for it on the way out.
     #[must_use]
     pub fn original_sender(&self) -> Option<ReversePath> {
@@ -72,6 +87,10 @@ pub fn quarantined(delivery: &Claimed, reason: &str) -> Outcome {
         suppress: false,
         report: false,
     }
+}
+
+fn is_endpoint(recipient: &str) -> bool {
+    recipient.starts_with("https://") || recipient.starts_with("http://")
 }
 
 fn recipient(delivery: &Claimed) -> Option<Recipient> {

@@ -16,6 +16,9 @@ pub(crate) fn start(deps: &Arc<Assembly>, tracker: &TaskTracker, stop: &Cancella
     every(Duration::from_secs(10), "queue depth", |deps| {
         Box::pin(async move { upkeep::measure(&deps).await })
     });
+    every(Duration::from_secs(60), "claims of unknown workers", |deps| {
+        Box::pin(async move { upkeep::release_unknown(&deps).await })
+    });
     every(Duration::from_secs(60), "domain checks", |deps| {
         Box::pin(async move { domains::check_due(&deps).await })
     });

@@ -2,7 +2,8 @@
 //!
 //! Pure bookkeeping. A belief may be wrong (another worker was faster, a wake-up was lost): a wrong one costs an empty claim or a few
 //! seconds until the next discovery, never a delivery. Organizations take turns, and within one its lanes do, so that one tenant's million
-//! messages do not delay another tenant's one.
+//! messages do not delay another tenant's one. What is in hand is shared by dynamic thresholds: nobody may hold more than some multiple of
+//! what is left free, so that something is always left for a newcomer, however many destinations do not answer.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::HashMap;
@@ -14,6 +15,10 @@ use store::{
 
 /// Deliveries of one lane that may be in this worker's hands: enough for a hundred recipients of one message to be one transaction.
 pub const LANE_ROOM: usize = 100;
+/// An organization holds at most so many times what is left free: alone, four fifths of everything.
+const ORGANIZATION_SHARE: usize = 4;
+/// A lane holds at most so many times what its organization may still take: alone, two thirds of that.
+const LANE_SHARE: usize = 2;
 /// How far behind the newest claimed delivery another one may still appear: an accepting transaction's clock stops at its start.
 const OVERLAP: TimeDelta = TimeDelta::seconds(60);
 
@@ -109,16 +114,26 @@ impl LaneBook {
             })
             .collect();
         ready.sort_unstable();
+        let mut held: HashMap<OrganizationId, usize> = HashMap::new();
+        for state in self.lanes.values().filter(|state| state.in_hand > 0) {
+            *held.entry(state.organization).or_default() += state.in_hand;
+        }
         let share = (room / ready.len().max(1)).max(1);
         let mut left = room;
         let mut wants = Vec::new();
         for (_, _, id) in ready {
             let Some(state) = self.lanes.get_mut(&id) else { continue };
-            let take = LANE_ROOM.saturating_sub(state.in_hand).min(share).min(left);
+            let of_organization = held.entry(state.organization).or_default();
+            let allowance = more(*of_organization, left, ORGANIZATION_SHARE);
+            let take = LANE_ROOM
+                .saturating_sub(state.in_hand)
+                .min(share)
+                .min(more(state.in_hand, allowance, LANE_SHARE));
             if take == 0 {
                 continue;
             }
             left -= take;
+            *of_organization += take;
             self.turn += 1;
             state.served = self.turn;
             self.served_organizations.insert(state.organization, self.turn);
@@ -179,6 +194,11 @@ impl LaneBook {
     }
 }
 
+/// How much more somebody who holds `held` may take so as to hold no more than `times` what is then left of `free`.
+fn more(held: usize, free: usize, times: usize) -> usize {
+    (times * free).saturating_sub(held).div_ceil(times + 1).min(free)
+}
+
 impl State {
     fn is_ready(&self, now: DateTime<Utc>) -> bool {
         self.in_hand < LANE_ROOM && self.due.is_some_and(|due| due <= now) && self.waits_until().is_none_or(|until| until <= now)
@@ -223,6 +243,32 @@ mod tests {
         let first: Vec<i64> = book.choose(now, 2).iter().map(|want| want.lane).collect();
         let second: Vec<i64> = book.choose(now, 2).iter().map(|want| want.lane).collect();
         assert!(first.contains(&99) || second.contains(&99), "{first:?} {second:?}");
+    }
+
+    #[test]
+    fn however_many_lanes_do_not_come_back_something_is_left_for_the_next_lane_and_the_next_organization() {
+        let (mut book, now) = book();
+        let mut room = 200;
+        let claim = |book: &mut LaneBook, room: &mut usize| {
+            let wants = book.choose(now, *room);
+            for want in &wants {
+                let state = book.lanes.get_mut(&want.lane).unwrap();
+                state.in_hand += usize::try_from(want.room).unwrap();
+                *room -= usize::try_from(want.room).unwrap();
+            }
+            wants
+        };
+        for id in 1..=20 {
+            book.discovered(lane(id, 1, &format!("dead{id}.test"), now));
+            for _ in 0..10 {
+                claim(&mut book, &mut room);
+            }
+        }
+        assert!(room >= 40, "{room} left of 200");
+        book.discovered(lane(50, 1, "quick.test", now));
+        assert!(claim(&mut book, &mut room).iter().any(|want| want.lane == 50));
+        book.discovered(lane(99, 2, "quick.test", now));
+        assert!(claim(&mut book, &mut room).iter().any(|want| want.lane == 99 && want.room >= 10));
     }
 
     #[test]

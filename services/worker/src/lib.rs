@@ -10,11 +10,13 @@ pub mod deliver;
 pub mod destination;
 pub mod dial;
 mod dispatcher;
+mod endpoint;
 mod heartbeat;
 mod identity;
 pub mod job;
 mod jobs;
 pub mod lane_book;
+mod local;
 pub mod outcome;
 pub mod schedule;
 pub mod writer;
@@ -28,6 +30,7 @@ use destination::ConnectionLimits;
 use dial::{Clients, Dialer};
 use dispatcher::{CAPTURE, Dispatcher, RELAY};
 use dns::{Guard, Name};
+use endpoint::Caller;
 use identity::Identities;
 use mail::{Domain, return_path::ReturnPaths};
 use smtp::client::Timeouts;
@@ -91,6 +94,8 @@ pub async fn run(deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
             Mode::Capture => Some(CAPTURE),
         },
         concurrency: config.delivery.concurrency.clamp(1, MOST_IN_HAND),
+        caller: Arc::new(caller(&deps)?),
+        calls: TaskTracker::new(),
         poll_interval: config.delivery.poll_interval,
     };
     dispatcher.run(incarnation, settled, stop).await;
@@ -149,5 +154,11 @@ fn deliverer(deps: &Assembly, writer: Writer) -> anyhow::Result<Deliverer> {
         },
         hostname,
         memory: Semaphore::new(MEMORY_KIB),
+        intake: deps.intake.clone(),
     })
+}
+
+fn caller(deps: &Assembly) -> anyhow::Result<Caller> {
+    let guard = Guard::new(deps.config.webhooks.allow_networks.clone());
+    Caller::new(deps.pool.clone(), deps.secrets.clone(), deps.resolver.clone(), guard).context("HTTP for endpoints")
 }

@@ -144,8 +144,7 @@ fn outcome(delivery: &Claimed, fate: &Fate, waits: &[Duration], now: DateTime<Ut
 /// Whether the SMTP sender hears of a failure: not if it asked for none (RFC 3461 NOTIFY), and never about a message from `<>`.
 fn wants_report(delivery: &Claimed) -> bool {
     const FAILURE: i16 = 4;
-    delivery.via == Via::Smtp
-        && delivery.direction == Direction::Outbound
+    (delivery.direction == Direction::Forward || (delivery.direction == Direction::Outbound && delivery.via == Via::Smtp))
         && !delivery.envelope_sender.is_empty()
         && delivery.dsn_notify.is_none_or(|bits| bits & FAILURE != 0)
 }

@@ -22,6 +22,14 @@ impl Clients {
     /// # Errors
     /// When the TLS provider cannot be set up.
     pub fn new() -> Result<Self, rustls::Error> {
+        Self::verifying_with(Arc::new(ClientConfig::with_platform_verifier()?))
+    }
+
+    /// With certificate authorities of one's own where a certificate must hold.
+    ///
+    /// # Errors
+    /// When the TLS provider cannot be set up.
+    pub fn verifying_with(verified: Arc<ClientConfig>) -> Result<Self, rustls::Error> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut opportunistic = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()?
@@ -31,7 +39,7 @@ impl Clients {
         // Resumption across servers that share a certificate saves nothing here and links connections to each other.
         opportunistic.resumption = rustls::client::Resumption::in_memory_sessions(256);
         Ok(Self {
-            verified: Arc::new(ClientConfig::with_platform_verifier()?),
+            verified,
             opportunistic: Arc::new(opportunistic),
         })
     }

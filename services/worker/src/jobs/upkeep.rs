@@ -1,7 +1,7 @@
 //! Measuring the queue, making partitions ahead of time, and ending what is kept long enough.
 
 use assembly::Assembly;
-use store::{maintenance, queue};
+use store::{incarnations, maintenance, queue};
 
 /// Months of partitions ahead of now.
 const MONTHS_AHEAD: i32 = 1;
@@ -13,6 +13,16 @@ pub(super) async fn measure(deps: &Assembly) -> anyhow::Result<()> {
     let depth = queue::depth(&deps.pool).await?;
     metrics::gauge!("postroad_queue_rows").set(depth.rows as f64);
     metrics::gauge!("postroad_queue_oldest_due_seconds").set(depth.oldest_due_seconds);
+    Ok(())
+}
+
+/// Claims that nobody's heartbeat stands for.
+pub(super) async fn release_unknown(deps: &Assembly) -> anyhow::Result<()> {
+    let freed = incarnations::release_unknown(&deps.pool).await?;
+    if freed > 0 {
+        metrics::counter!("postroad_claims_lost_total").increment(freed);
+        tracing::warn!(freed, "deliveries claimed by a worker that is not known are back in the queue");
+    }
     Ok(())
 }
 
