@@ -35,7 +35,7 @@ pub enum Command {
     /// Look at the deliveries that are not finished, and move them.
     #[command(subcommand)]
     Queue(QueueCommand),
-    /// Exit with status 0 when the URL answers with success.
+    /// Exit with status 0 when the URL answers 200 within five seconds.
     Healthcheck {
         /// For instance `http://127.0.0.1:9102/readyz`.
         url: String,

@@ -150,8 +150,14 @@ fn kept(path: &Path, draw: impl FnOnce() -> String) -> anyhow::Result<String> {
         file.sync_all()
     })();
     written.with_context(|| format!("writing {}", draft.display()))?;
-    let linked = fs::hard_link(&draft, path);
-    fs::remove_file(&draft)?;
+    let linked = match fs::hard_link(&draft, path) {
+        // Some mounted filesystems know no links: a name that is free is taken by renaming.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => fs::rename(&draft, path),
+        linked => {
+            fs::remove_file(&draft)?;
+            linked
+        }
+    };
     match linked {
         Ok(()) => {
             if let Some(parent) = path.parent() {

@@ -27,7 +27,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Up { check_config } => {
             let config = Config::load(Service::Up)?;
-            if check_config { Ok(()) } else { up::up(config).await }
+            if check_config {
+                commands::say(&format!("{}postroad: the configuration is valid\n", config.effective()));
+                return Ok(());
+            }
+            up::up(config).await
         }
         Command::Config(ConfigCommand::Check { service }) => {
             let config = Config::load(match service {
