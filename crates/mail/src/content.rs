@@ -1,12 +1,13 @@
 //! One look at a message's bytes before it is accepted: is it well formed, and the few facts that acceptance decides by.
 //!
 //! This is the hot path of intake. The line checks are three vectorised searches without an allocation per line; only the
-//! fields that are reported are copied. MIME is not looked into: no decision of acceptance needs it.
+//! fields that are reported are copied. MIME is not looked into, but for how deep its parts lie inside each other.
 
 use memchr::{memchr, memchr_iter};
 
 use crate::address::Address;
-use crate::header::{Headers, authors, decode, unfold};
+use crate::header::{Headers, decode, read_authors, unfold};
+use crate::nesting;
 
 /// Octets a line may have without its CRLF (RFC 5321 §4.5.3.1.6 and RFC 5322 §2.1.1).
 pub const MAX_LINE_OCTETS: usize = 998;
@@ -36,6 +37,9 @@ pub enum ContentError {
     /// More than [`MAX_HEADER_FIELDS`].
     #[error("the header section has too many fields")]
     TooManyFields,
+    /// Parts inside parts, more than 100 deep.
+    #[error("the MIME parts lie more than {} deep in each other", nesting::MOST_LEVELS)]
+    TooDeep,
 }
 
 /// What a message says of itself.
@@ -67,6 +71,8 @@ pub struct ContentFacts {
     pub from_count: usize,
     /// The addresses in all From fields.
     pub from: Vec<Address>,
+    /// Some From field also holds what looks like an address and cannot be read as one.
+    pub from_unreadable: bool,
     /// Is there a Sender field?
     pub has_sender: bool,
     /// Is there a Bcc field, which must not be delivered?
@@ -83,7 +89,7 @@ pub struct ContentFacts {
 /// Checks a message whose lines should end in CRLF and reports what it says of itself.
 ///
 /// # Errors
-/// The first [`ContentError`] in the order NUL, bare CR, bare LF, line too long, header.
+/// The first [`ContentError`] in the order NUL, bare CR, bare LF, line too long, header, depth.
 pub fn inspect(raw: &[u8]) -> Result<ContentFacts, ContentError> {
     let longest_line = check_lines(raw)?;
     if longest_line > MAX_LINE_OCTETS {
@@ -130,7 +136,9 @@ fn facts(raw: &[u8], longest_line: usize) -> Result<ContentFacts, ContentError> 
             4 if field.is("Date") => facts.has_date = true,
             4 if field.is("From") => {
                 facts.from_count += 1;
-                facts.from.append(&mut authors(field.value));
+                let mut authors = read_authors(field.value);
+                facts.from.append(&mut authors.addresses);
+                facts.from_unreadable |= authors.unreadable;
             }
             6 if field.is("Sender") => facts.has_sender = true,
             7 if field.is("Subject") => {
@@ -155,6 +163,9 @@ fn facts(raw: &[u8], longest_line: usize) -> Result<ContentFacts, ContentError> 
             _ if !field.name.iter().all(|byte| byte.is_ascii_graphic()) => facts.malformed_fields += 1,
             _ => {}
         }
+    }
+    if nesting::is_too_deep(raw) {
+        return Err(ContentError::TooDeep);
     }
     Ok(facts)
 }

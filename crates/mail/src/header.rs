@@ -10,7 +10,7 @@ pub mod hops;
 mod rewrite;
 mod scan;
 
-pub use author::{author, authors};
+pub use author::{Authors, author, authors, read_authors};
 pub(crate) use decode::{FORGIVING_BASE64, decode_raw, to_text};
 pub use decode::{decode, unfold};
 pub use edit::{prepend, remove};

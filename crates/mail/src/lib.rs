@@ -14,6 +14,7 @@ pub mod dsn;
 pub mod envelope;
 pub mod header;
 mod mime;
+mod nesting;
 pub mod quote;
 pub mod return_path;
 pub mod srs;

@@ -90,7 +90,7 @@ fn walk<'a>(raw: &'a [u8], depth: usize, found: &mut Vec<Part<'a>>) {
 }
 
 /// The value of a parameter, unquoted.
-fn parameter(parameters: &str, wanted: &str) -> Option<String> {
+pub(crate) fn parameter(parameters: &str, wanted: &str) -> Option<String> {
     let mut rest = parameters;
     while !rest.is_empty() {
         let (name, after) = rest.split_once('=')?;

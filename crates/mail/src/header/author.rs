@@ -1,5 +1,5 @@
 //! The addresses in an address field (RFC 5322 §3.4), read tolerantly: display names, comments, groups, encoded words, obsolete
-//! routes. What is not an address is skipped, never guessed at.
+//! routes. What is not an address is skipped, never guessed at; who must be sure of all of them asks [`read_authors`].
 
 use super::decode::unfold;
 use crate::address::Address;
@@ -13,8 +13,34 @@ pub fn author(value: &[u8]) -> Option<Address> {
 /// The addresses of all mailboxes in an address field, groups' members included, in order.
 #[must_use]
 pub fn authors(value: &[u8]) -> Vec<Address> {
+    read_authors(value).addresses
+}
+
+/// What an address field says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Authors {
+    /// The addresses of its mailboxes, groups' members included, in order.
+    pub addresses: Vec<Address>,
+    /// Something in it has an `@` and cannot be read: another reader might take another address out of it.
+    pub unreadable: bool,
+}
+
+impl Authors {
+    fn add(&mut self, mailbox: Mailbox) {
+        self.unreadable |= mailbox.trailing;
+        let meant = mailbox.looks_like_an_address();
+        match mailbox.address() {
+            Some(address) => self.addresses.push(address),
+            None => self.unreadable |= meant,
+        }
+    }
+}
+
+/// Reads an address field, and says whether all of it was understood.
+#[must_use]
+pub fn read_authors(value: &[u8]) -> Authors {
     let text = unfold(value);
-    let mut found = Vec::new();
+    let mut found = Authors::default();
     let mut mailbox = Mailbox::default();
     let mut characters = text.chars();
     let mut depth = 0_usize;
@@ -34,15 +60,20 @@ pub fn authors(value: &[u8]) -> Vec<Address> {
             '(' => depth = 1,
             '"' => mailbox.take_quoted(&mut characters),
             '<' if mailbox.angle.is_none() => mailbox.angle = Some(String::new()),
+            // Two addresses without a comma: whichever a reader believes, both are named here.
+            '<' if mailbox.closed => {
+                found.add(std::mem::take(&mut mailbox));
+                mailbox.angle = Some(String::new());
+            }
             '>' if mailbox.angle.is_some() => mailbox.closed = true,
             ',' if mailbox.is_open_angle() => mailbox.push(','),
-            ',' | ';' => found.extend(std::mem::take(&mut mailbox).address()),
+            ',' | ';' => found.add(std::mem::take(&mut mailbox)),
             // The name of a group; inside angle brackets or a literal a colon belongs to the address.
             ':' if mailbox.angle.is_none() && !mailbox.bare.contains('[') => mailbox = Mailbox::default(),
             other => mailbox.push(other),
         }
     }
-    found.extend(mailbox.address());
+    found.add(mailbox);
     found
 }
 
@@ -52,6 +83,8 @@ struct Mailbox {
     bare: String,
     angle: Option<String>,
     closed: bool,
+    /// An `@` came after the angle brackets.
+    trailing: bool,
 }
 
 impl Mailbox {
@@ -59,10 +92,15 @@ impl Mailbox {
         self.angle.is_some() && !self.closed
     }
 
+    /// With angle brackets only what is inside them counts: a display name may hold anything.
+    fn looks_like_an_address(&self) -> bool {
+        self.angle.as_ref().unwrap_or(&self.bare).contains('@')
+    }
+
     fn push(&mut self, character: char) {
         match &mut self.angle {
             Some(inside) if !self.closed => inside.push(character),
-            Some(_) => {}
+            Some(_) => self.trailing |= character == '@',
             None => self.bare.push(character),
         }
     }
@@ -169,6 +207,23 @@ mod tests {
             (" \"unclosed a@example.org", &[]),
         ] {
             assert_eq!(read(written), addresses, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_two_readers_could_read_differently_is_not_fully_understood() {
+        let both = read_authors(b" <a@b.example> <c@d.example>");
+        assert_eq!((both.addresses.len(), both.unreadable), (2, false));
+        for (written, unreadable) in [
+            (" a@b.example c@d.example, e@f.example", true),
+            (" <a@b..example>, e@f.example", true),
+            (" <a@b.example> c@d.example", true),
+            (" Smith, Anna <a@b.example>", false),
+            (" \"x@y.example\" <a@b.example>", false),
+            (" a@b.example (c@d.example)", false),
+            (" undisclosed-recipients:;", false),
+        ] {
+            assert_eq!(read_authors(written.as_bytes()).unreadable, unreadable, "{written}");
         }
     }
 
