@@ -15,6 +15,9 @@ use store::{
     smtp_credentials::{NewSmtpCredential, SmtpCredential, SmtpCredentialAccess, SmtpCredentialType},
 };
 
+/// One query answers for every client, so this list may be fresher: a network that was just admitted should not be turned away.
+const NETWORKS_STALENESS: Duration = Duration::from_millis(200);
+
 /// What a new credential shall be. The entries are already checked: `allowed_from::parse`, `networks::parse` and, for a network
 /// credential, `networks::check_admitting` (which [`create`] repeats).
 #[derive(Debug, Clone)]
@@ -199,7 +202,10 @@ impl SmtpCredentials {
             secrets,
             by_username: Cache::builder().max_capacity(10_000).time_to_live(staleness).build(),
             by_id: Cache::builder().max_capacity(10_000).time_to_live(staleness).build(),
-            network: Cache::builder().max_capacity(1).time_to_live(staleness).build(),
+            network: Cache::builder()
+                .max_capacity(1)
+                .time_to_live(staleness.min(NETWORKS_STALENESS))
+                .build(),
             used,
         }
     }
