@@ -11,8 +11,9 @@ mod rewrite;
 mod scan;
 
 pub use author::{Authors, author, authors, read_authors};
-pub(crate) use decode::{FORGIVING_BASE64, decode_raw, to_text};
+pub(crate) use decode::{FORGIVING_BASE64, decode_raw, known_charset, to_text};
 pub use decode::{decode, unfold};
 pub use edit::{prepend, remove};
+pub(crate) use rewrite::chunks;
 pub use rewrite::{mailbox, replace_author, shown_author};
 pub use scan::{Field, Fields, Headers};

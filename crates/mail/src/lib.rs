@@ -16,6 +16,7 @@ pub mod header;
 mod mime;
 mod nesting;
 pub mod quote;
+pub mod reply;
 pub mod return_path;
 pub mod srs;
 pub mod status;

@@ -90,9 +90,16 @@ fn walk<'a>(raw: &'a [u8], depth: usize, found: &mut Vec<Part<'a>>) {
 }
 
 /// The value of a parameter, unquoted.
-pub(crate) fn parameter(parameters: &str, wanted: &str) -> Option<String> {
-    let mut rest = parameters;
-    while !rest.is_empty() {
+pub(crate) fn parameter(text: &str, wanted: &str) -> Option<String> {
+    parameters(text)
+        .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+        .map(|(_, value)| value)
+}
+
+/// All parameters as they are written: names with their RFC 2231 marks, values unquoted.
+pub(crate) fn parameters(text: &str) -> impl Iterator<Item = (&str, String)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
         let (name, after) = rest.split_once('=')?;
         let after = after.trim_start();
         let (value, next) = match after.strip_prefix('"') {
@@ -117,16 +124,12 @@ pub(crate) fn parameter(parameters: &str, wanted: &str) -> Option<String> {
                 (after[..end].trim().to_owned(), &after[end..])
             }
         };
-        if name
-            .trim_start_matches(|character: char| character == ';' || character.is_whitespace())
-            .trim_end()
-            .eq_ignore_ascii_case(wanted)
-        {
-            return Some(value);
-        }
         rest = next;
-    }
-    None
+        let name = name
+            .trim_start_matches(|character: char| character == ';' || character.is_whitespace())
+            .trim_end();
+        Some((name, value))
+    })
 }
 
 /// The parts between boundary lines. A missing closing boundary ends the last part at the end of the body.
@@ -160,12 +163,12 @@ fn split<'a>(body: &'a [u8], boundary: &str) -> Vec<&'a [u8]> {
 }
 
 /// The line end before a boundary belongs to the boundary (RFC 2046 §5.1.1).
-fn without_line_end(part: &[u8]) -> &[u8] {
+pub(crate) fn without_line_end(part: &[u8]) -> &[u8] {
     let part = part.strip_suffix(b"\n").unwrap_or(part);
     part.strip_suffix(b"\r").unwrap_or(part)
 }
 
-fn unquote_printable(body: &[u8]) -> Vec<u8> {
+pub(crate) fn unquote_printable(body: &[u8]) -> Vec<u8> {
     let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let mut octets = Vec::with_capacity(body.len());
     let mut at = 0;

@@ -70,20 +70,25 @@ fn hex_digit(byte: u8) -> Option<u8> {
     }
 }
 
-/// A text in quoted-printable (RFC 2045 §6.7), whatever its line ends were with CRLF, lines of at most 76 characters.
+/// A text, in whatever charset, in quoted-printable (RFC 2045 §6.7), whatever its line ends were with CRLF, lines of at most 76
+/// characters. No line of it looks like a boundary.
 #[must_use]
-pub fn quoted_printable(text: &str) -> String {
+pub fn quoted_printable(text: impl AsRef<[u8]>) -> String {
+    let text = text.as_ref();
     let mut encoded = String::with_capacity(text.len() + text.len() / 8);
-    let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).peekable();
+    let mut lines = text
+        .split(|byte| *byte == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .peekable();
     while let Some(line) = lines.next() {
         let mut column = 0;
-        let mut bytes = line.bytes().peekable();
+        let mut bytes = line.iter().copied().peekable();
         while let Some(byte) = bytes.next() {
             // A blank at the end of a line is lost on the way, and a dot or `From ` at its beginning may be changed.
             let last = bytes.peek().is_none();
             let literal = match byte {
                 b' ' | b'\t' => !last,
-                b'.' | b'F' => column > 0,
+                b'.' | b'F' | b'-' => column > 0,
                 b'=' => false,
                 _ => byte.is_ascii_graphic(),
             };
@@ -115,7 +120,8 @@ mod tests {
     fn quoted_printable_keeps_lines_short_and_their_ends_crlf() {
         assert_eq!(quoted_printable("a=b\nü \r\n.x"), "a=3Db\r\n=C3=BC=20\r\n=2Ex");
         assert_eq!(quoted_printable("a\rb\0"), "a=0Db=00");
-        let long = quoted_printable(&"ü".repeat(500));
+        assert_eq!(quoted_printable(b"--x\n\xff-"), "=2D-x\r\n=FF-");
+        let long = quoted_printable("ü".repeat(500));
         assert!(long.lines().all(|line| line.len() <= 76));
         assert_eq!(long.replace("=\r\n", ""), "=C3=BC".repeat(500));
     }

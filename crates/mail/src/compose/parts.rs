@@ -96,7 +96,7 @@ impl Boundaries {
 }
 
 fn text_part<'a>(kind: &'a str, text: &str) -> MimePart<'a> {
-    let mut encoded = quoted_printable(&text.replace("\r\n", "\n").replace('\r', "\n"));
+    let mut encoded = quoted_printable(text.replace("\r\n", "\n").replace('\r', "\n"));
     if !encoded.ends_with("\r\n") {
         encoded.push_str("\r\n");
     }

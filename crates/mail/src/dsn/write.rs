@@ -94,7 +94,7 @@ pub fn write(dsn: &Dsn<'_>) -> Vec<u8> {
     text.push_str("\r\nThis is a delivery report in MIME format.\r\n");
     begin_part(&mut text, &boundary, "text/plain; charset=utf-8", "Notification");
     text.push_str("Content-Transfer-Encoding: quoted-printable\r\n\r\n");
-    text.push_str(&quoted_printable(&explanation(dsn)));
+    text.push_str(&quoted_printable(explanation(dsn)));
     begin_part(&mut text, &boundary, "message/delivery-status", "Delivery report");
     text.push_str("\r\n");
     text.push_str(&status);

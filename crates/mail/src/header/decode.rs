@@ -81,10 +81,12 @@ fn flush(pending: &mut Option<(String, Vec<u8>)>, decoded: &mut String) {
 
 /// Octets in a named charset as text. An unknown charset is read as UTF-8, what does not fit becomes U+FFFD.
 pub(crate) fn to_text(charset: &str, octets: &[u8]) -> String {
-    match charset_decoder(charset.as_bytes()) {
-        Some(decoder) => decoder(octets),
-        None => String::from_utf8_lossy(octets).into_owned(),
-    }
+    known_charset(charset, octets).unwrap_or_else(|| String::from_utf8_lossy(octets).into_owned())
+}
+
+/// As [`to_text`]; `None` when the charset is unknown.
+pub(crate) fn known_charset(charset: &str, octets: &[u8]) -> Option<String> {
+    charset_decoder(charset.as_bytes()).map(|decoder| decoder(octets))
 }
 
 struct EncodedWord<'a> {

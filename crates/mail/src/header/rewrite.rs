@@ -65,7 +65,7 @@ pub fn mailbox(name: &str, address: &crate::Address) -> String {
 }
 
 /// An encoded word holds at most 75 characters (RFC 2047 §2): 45 octets of text, cut between characters.
-fn chunks(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn chunks(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let mut end = rest.len().min(45);
