@@ -5,10 +5,11 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -287,8 +288,19 @@ pub(crate) fn pause() {
     std::thread::park_timeout(Duration::from_millis(30));
 }
 
+/// A port below the range for outgoing connections, where nothing can take it between this look and its use. Test processes that run
+/// side by side begin their search far from each other.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = std::process::id()
+            .wrapping_mul(37)
+            .wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(10_240 + step % 22_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// RFC 4648 §4; a dependency for one line of a test would be too much.
