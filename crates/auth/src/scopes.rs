@@ -144,6 +144,12 @@ impl Scopes {
         self.0.iter().all(|scope| *scope != Scope::InstanceAdmin && grantor.allows(*scope))
     }
 
+    /// All that a holder of these may pass on to a key.
+    #[must_use]
+    pub fn grantable(&self) -> Self {
+        self.0.iter().copied().filter(|scope| *scope != Scope::InstanceAdmin).collect()
+    }
+
     /// Whether there is no permission in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -217,6 +223,13 @@ mod tests {
         ] {
             assert_eq!(scopes(wanted).within(&scopes(grantor)), fine, "{wanted:?} by {grantor:?}");
         }
+    }
+
+    #[test]
+    fn all_that_may_be_passed_on_is_what_one_has_without_the_instances_operation() {
+        let grantor = scopes(&["admin", "instance.admin"]);
+        assert_eq!(grantor.grantable(), scopes(&["admin"]));
+        assert!(grantor.grantable().within(&grantor));
     }
 
     #[test]

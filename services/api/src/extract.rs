@@ -91,11 +91,12 @@ pub(crate) async fn whole(request: Request) -> Result<(Parts, Bytes), ApiError> 
     Ok((parts, bytes))
 }
 
-/// Reads JSON.
+/// Reads JSON. No body at all is read as `{}`: a call whose members are all optional needs none.
 ///
 /// # Errors
 /// 415 for another media type, 400 for what is not JSON, 422 for JSON of another shape.
 pub(crate) fn json<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Result<T, ApiError> {
+    let bytes = if bytes.is_empty() { b"{}" } else { bytes };
     if !is_json(headers) {
         return Err(ApiError::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
@@ -257,6 +258,7 @@ mod tests {
             (&b"{"[..], 400, ""),
             (b"\xff\xfe", 400, ""),
             (b"{\"from\":\"\xff\"}", 400, ""),
+            (b"", 422, "from"),
             (b"{} x", 422, "from"),
             (b"{\"from\":\"a\"} x", 400, ""),
             (b"[]", 422, "body"),

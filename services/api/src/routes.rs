@@ -4,7 +4,7 @@ use crate::{
     ApiError,
     app::App,
     docs,
-    layers::{admission, answers, security},
+    layers::{admission, answers, parameters, security, unread},
     resources::{api_keys, domains, events, health, login, me, messages, smtp_credentials, suppressions},
 };
 use axum::{Router, middleware, response::IntoResponse};
@@ -86,14 +86,17 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// The whole service.
 pub fn router(app: Arc<App>) -> Router {
     let timeout = TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, app.settings.request_timeout);
-    let (router, _) = documented().split_for_parts();
+    let (router, document) = documented().split_for_parts();
+    let known = Arc::new(parameters::Known::of(&document));
     router
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "route_not_found", "there is no such path"))
+        .layer(middleware::from_fn_with_state(known, parameters::layer))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(timeout)
         .layer(security::cors(&app))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), admission::layer))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), security::layer))
+        .layer(middleware::from_fn(unread::layer))
         .layer(middleware::from_fn(answers::layer))
         .with_state(app)
 }

@@ -85,8 +85,9 @@ impl From<store::api_keys::ApiKey> for ApiKey {
 pub(crate) struct NewApiKey {
     /// What its people call it, 1 to 200 characters.
     name: String,
-    /// What it may do: `<resource>.read`, `<resource>.write`, `messages.send`, `admin`. At least one, none beyond the creator's own.
-    scopes: Vec<String>,
+    /// What it may do: `<resource>.read`, `<resource>.write`, `messages.send`, `admin`. At least one, none beyond the creator's own;
+    /// what the creator may do unless given.
+    scopes: Option<Vec<String>>,
     /// From where, in CIDR notation; from anywhere unless given.
     networks: Option<Vec<String>>,
     /// For which domains; all unless given.
@@ -99,10 +100,13 @@ impl NewApiKey {
     fn read(self, caller: &Caller) -> Result<Wanted, ApiError> {
         let mut faults = Vec::new();
         let name = names::name(self.name, &mut faults);
-        let scopes = Scopes::parse(&self.scopes).unwrap_or_else(|error| {
-            faults.push(FieldError::new("scopes", error));
-            Scopes::default()
-        });
+        let scopes = match &self.scopes {
+            None => caller.scopes.grantable(),
+            Some(texts) => Scopes::parse(texts).unwrap_or_else(|error| {
+                faults.push(FieldError::new("scopes", error));
+                Scopes::default()
+            }),
+        };
         if faults.is_empty() && scopes.is_empty() {
             faults.push(FieldError::new("scopes", "give at least one"));
         }

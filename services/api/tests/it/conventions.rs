@@ -31,6 +31,9 @@ async fn every_answer_carries_its_request_id_and_the_state_of_the_limit(pool: Pg
         (request(key, "DELETE", "/health", Value::Null), 405),
         (request(key, "POST", "/domains", json!({})), 422),
         (request(key, "GET", "/domains?surprise=1", Value::Null), 422),
+        (request(key, "POST", "/messages?surprise=1", message()), 422),
+        (request(key, "GET", "/me?surprise=1", Value::Null), 422),
+        (request("", "GET", "/health?surprise=1", Value::Null), 200),
         (
             with_headers(request(key, "POST", "/domains", json!({})), &[("content-length", "99999999")]),
             413,

@@ -42,6 +42,8 @@ async fn a_key_gives_nobody_more_than_it_has(pool: PgPool) {
             .await;
         assert_eq!((answer.status, answer.code()), (403, "insufficient_scope"), "{scopes}");
     }
+    let same = world.call(&limited, "POST", "/api-keys", json!({ "name": "same" })).await.ok(201);
+    assert_eq!(same["scopes"], json!(["domains.read", "api-keys.write"]), "{same}");
     let answer = world.post("/api-keys", json!({ "name": "x", "scopes": ["instance.admin"] })).await;
     assert_eq!(answer.status, 403, "only the command line gives the instance's scope");
     world

@@ -22,7 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MessagePatch {
-    /// When to send it, at most 60 days ahead.
+    /// When to send it, at most 100 years ahead.
     scheduled_at: DateTime<Utc>,
 }
 

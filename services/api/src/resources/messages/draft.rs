@@ -19,7 +19,8 @@ pub(super) const MOST_RECIPIENTS: usize = 1000;
 const MOST_TAGS: usize = 20;
 const LONGEST_TAG: usize = 64;
 const LARGEST_METADATA: usize = 16 * 1024;
-const FARTHEST_SCHEDULE: TimeDelta = TimeDelta::days(60);
+/// A slip of the year is caught; a message that shall wait for somebody's word may wait.
+const FARTHEST_SCHEDULE: TimeDelta = TimeDelta::days(36_525);
 const LONGEST_LIFE: TimeDelta = TimeDelta::days(30);
 
 /// One address or several, each as `ann@example.org` or `Ann <ann@example.org>`.
@@ -73,7 +74,7 @@ pub(super) struct NewMessage {
     metadata: Option<serde_json::Map<String, serde_json::Value>>,
     /// `transactional` (unless given) or `bulk`.
     stream: Option<String>,
-    /// Not before then, at most 60 days ahead.
+    /// Not before then, at most 100 years ahead.
     scheduled_at: Option<DateTime<Utc>>,
     /// Given up after then, at most 30 days later.
     expires_at: Option<DateTime<Utc>>,
@@ -261,7 +262,7 @@ impl Options {
 /// Whether a message may be scheduled for then.
 pub(super) fn check_schedule(at: Option<DateTime<Utc>>, now: DateTime<Utc>, faults: &mut Vec<FieldError>) {
     if at.is_some_and(|at| at > now + FARTHEST_SCHEDULE) {
-        faults.push(FieldError::new("scheduled_at", "must be at most 60 days ahead"));
+        faults.push(FieldError::new("scheduled_at", "must be at most 100 years ahead"));
     }
 }
 

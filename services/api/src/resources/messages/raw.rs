@@ -43,7 +43,7 @@ pub(super) struct RawMessage {
     metadata: Option<serde_json::Map<String, serde_json::Value>>,
     /// `transactional` (unless given) or `bulk`.
     stream: Option<String>,
-    /// Not before then, at most 60 days ahead.
+    /// Not before then, at most 100 years ahead.
     scheduled_at: Option<DateTime<Utc>>,
     /// Given up after then, at most 30 days later.
     expires_at: Option<DateTime<Utc>>,
