@@ -1,15 +1,18 @@
 //! Reports about mail: delivery status notifications (RFC 3464, RFC 6533) and complaints (RFC 5965).
 //!
-//! [`parse`] reads what the world really sends; [`write()`] writes by the book. Whether a report is to be believed is for the
+//! [`parse`] reads what the world really sends; [`write()`] writes by the book; [`private_view`] is what an author may know of forwarded
+//! mail. Whether a report is to be believed is for the
 //! caller: only the return path it came to ties it to something we sent.
 
 mod explain;
 mod informal;
+mod private;
 mod read;
 mod write;
 
 use std::fmt;
 
+pub use private::{Privacy, PrivateRecipient, as_sent, private_outcome, private_view, scrub_diagnostic};
 pub use read::parse;
 pub use write::{Dsn, MAX_ORIGINAL_OCTETS, Original, ReportedRecipient, write};
 

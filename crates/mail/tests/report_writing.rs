@@ -1,7 +1,7 @@
 //! Reports that we write: complete, readable by ourselves, and closed to whatever others put into them (RFC 3464; assurance G23, L09, L10).
 
 use chrono::DateTime;
-use mail::dsn::{self, Action, Dsn, Kind, MAX_ORIGINAL_OCTETS, Original, ReportedRecipient};
+use mail::dsn::{self, Action, Dsn, Kind, MAX_ORIGINAL_OCTETS, Original, Privacy, ReportedRecipient};
 use mail::header::Headers;
 use mail::{Address, EnhancedCode};
 use proptest::prelude::*;
@@ -140,5 +140,58 @@ proptest! {
     fn octets_of_any_kind_are_read_without_panic(head in "(From: mailer-daemon@x\r\n)?(X-Failed-Recipients: a@b\r\n)?(Content-Type: (multipart/report; boundary=b|message/delivery-status|text/plain; charset=[a-z0-9-]{1,12})\r\n)?(Content-Transfer-Encoding: (base64|quoted-printable)\r\n)?\r\n", body in "((--b\r\n)|(--b--)|(Content-Type: message/(delivery-status|feedback-report|rfc822)\r\n)|(Final-Recipient: )|(rfc822;)|(Status: 5.1.1\r\n)|(<a@b>:)|(550 5.1.1 )|\r\n|\\PC){0,60}") {
         let raw = [head.as_bytes(), body.as_bytes()].concat();
         let _ = dsn::parse(&raw);
+    }
+}
+
+#[test]
+fn a_report_on_forwarded_mail_shows_the_alias_and_nothing_behind_it() {
+    let bounce = include_str!("../testdata/written/failure.eml")
+        .replace('\n', "\r\n")
+        .replace("dest.example", "home.test");
+    let Some(read) = dsn::parse(bounce.as_bytes()) else {
+        panic!("the report is readable")
+    };
+    let (alias, mailbox, author) = (address("shop@mine.test"), address("nobody@home.test"), address("bob@stranger.test"));
+    let privacy = Privacy {
+        alias: &alias,
+        addresses: &[&mailbox],
+        hosts: &[],
+    };
+    let Some(told) = dsn::private_view(&read.recipients, &privacy) else {
+        panic!("it has a recipient")
+    };
+    let stored =
+        b"Received: from x by mail.example.org with ESMTP id y; z\r\nFrom: bob@stranger.test\r\nTo: shop@mine.test\r\n\r\nHello\r\n";
+    let original = dsn::as_sent(stored, "mail.example.org");
+    let raw = dsn::write(&report(&author, &[told.reported()], Original::Full(original)));
+    let text = String::from_utf8_lossy(&raw);
+    assert!(
+        text.contains("Final-Recipient: rfc822; shop@mine.test\r\n") && text.contains("Status: 5.1.1\r\n"),
+        "{text}"
+    );
+    assert!(text.contains("User unknown"), "{text}");
+    for private in ["home.test", "nobody", "Remote-MTA", "Received:"] {
+        assert!(!text.contains(private), "{private} shows in {text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_diagnostic_gives_a_mailbox_away(words in prop::collection::vec(prop_oneof![
+        "[a-zA-Z0-9.:<>()\\[\\]@=/-]{0,10}",
+        Just("<Anna.Maier@Home.test>:".to_owned()),
+        Just("anna.maier".to_owned()),
+        Just("mx1.home.test[192.0.2.7]:25".to_owned()),
+        Just("([IPv6:2001:db8::7])".to_owned()),
+        Just("https://home.test/?to=anna.maier%40home.test".to_owned()),
+        Just("rfc822;anna.maier@home.test".to_owned()),
+    ], 0..20), glue in "[ ,;()<>]") {
+        let mailbox = address("anna.maier@home.test");
+        let told = dsn::scrub_diagnostic(&words.join(&glue), &[&mailbox], &["mx1.home.test"]).to_lowercase();
+        for private in ["home.test", "192.0.2.7", "2001:db8::7"] {
+            prop_assert!(!told.contains(private), "{private} in {told}");
+        }
+        let own_word = told.split(|character: char| !(character.is_alphanumeric() || character == '.')).any(|word| word == "anna.maier");
+        prop_assert!(!own_word, "{told}");
     }
 }
