@@ -19,7 +19,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use futures_util::future::try_join_all;
 use mail::{
-    Address, Envelope, ReversePath,
+    Address, Envelope, Recipient, ReversePath,
     content::{self, ContentFacts},
     header::{self, Headers, hops},
     trace::{self, ReceivedClause},
@@ -72,6 +72,13 @@ struct Examined {
     body: Vec<u8>,
 }
 
+/// What became of one recipient.
+enum Handled {
+    Wanted(Box<NewMessage>),
+    /// Recorded if somebody else takes the message, refused otherwise.
+    Blocked(Box<NewMessage>, Refusal),
+}
+
 impl Intake {
     /// Takes a message for addresses hosted here. Gives the ids of what was stored.
     ///
@@ -98,17 +105,26 @@ impl Intake {
             body: header::prepend(field.as_bytes(), &cleaned),
         };
         let mut wanted = Vec::new();
-        let mut refused = None;
+        let mut blocked = Vec::new();
         for (recipient, taker) in arrival.envelope.recipients.iter().zip(takers) {
-            match self.handle(&arrival, &examined, &recipient.address, taker).await {
-                Ok(message) => wanted.push(message),
+            match self.handle(&arrival, &examined, recipient, taker).await {
+                Ok(Handled::Wanted(message)) => wanted.push(*message),
+                Ok(Handled::Blocked(message, refusal)) => blocked.push((*message, refusal)),
                 Err(refusal) if refusal.is_temporary() => return Err(refusal),
-                Err(refusal) => refused = Some(refusal),
+                Err(refusal) if arrival.envelope.recipients.len() == 1 => return Err(refusal),
+                Err(refusal) => tracing::debug!(reason = refusal.reason(), "one of several recipients refused"),
             }
         }
-        match (wanted.is_empty(), refused) {
-            (true, refused) => Err(refused.unwrap_or(Refusal::NoSuchAddress)),
-            (false, _) => self.store_arrived(wanted).await,
+        if !wanted.is_empty() {
+            wanted.extend(blocked.into_iter().map(|(message, _)| message));
+            return self.store_arrived(wanted).await;
+        }
+        match blocked.into_iter().next() {
+            Some((message, refusal)) => {
+                self.count_rule(message.organization, message.inbound.rule).await;
+                Err(refusal)
+            }
+            None => Err(Refusal::NoSuchAddress),
         }
     }
 
@@ -150,24 +166,30 @@ impl Intake {
             .await)
     }
 
-    /// One recipient: the message to store, or why it is refused.
-    async fn handle(&self, arrival: &Arrival, examined: &Examined, recipient: &Address, taker: Taker) -> Result<NewMessage, Refusal> {
-        match taker {
-            Taker::Reverse(contact) => self.reply(arrival, examined, *contact).await,
-            Taker::Alias(alias) => {
-                let decision = self.decide(arrival, examined, recipient, &alias).await?;
-                if let Verdict::Block { reply } = decision.verdict {
-                    return Err(match reply {
-                        decision::BlockReply::Dmarc { domain } => Refusal::DmarcFailed { domain },
-                        decision::BlockReply::Owner { text } => {
-                            self.count_rule(alias.domain.organization, decision.rule).await;
-                            Refusal::Blocked { reply: text }
-                        }
-                    });
-                }
-                self.forward(arrival, examined, recipient, &alias, decision).await
+    /// One recipient: the message to store, wanted or not, or why there is none.
+    async fn handle(&self, arrival: &Arrival, examined: &Examined, recipient: &Recipient, taker: Taker) -> Result<Handled, Refusal> {
+        let alias = match taker {
+            Taker::Reverse(contact) => {
+                let message = self.reply(arrival, examined, &recipient.address, *contact).await?;
+                return Ok(Handled::Wanted(Box::new(message)));
             }
-        }
+            Taker::Alias(alias) => alias,
+        };
+        let decision = self.decide(arrival, examined, &recipient.address, &alias).await?;
+        let refusal = match &decision.verdict {
+            Verdict::Block {
+                reply: decision::BlockReply::Dmarc { domain },
+            } => Some(Refusal::DmarcFailed { domain: domain.clone() }),
+            Verdict::Block {
+                reply: decision::BlockReply::Owner { text },
+            } => Some(Refusal::Blocked { reply: text.clone() }),
+            _ => None,
+        };
+        let message = Box::new(self.forward(arrival, examined, recipient, &alias, decision).await?);
+        Ok(match refusal {
+            Some(refusal) => Handled::Blocked(message, refusal),
+            None => Handled::Wanted(message),
+        })
     }
 
     async fn store_arrived(&self, mut messages: Vec<NewMessage>) -> Result<Vec<MessageId>, Refusal> {
@@ -194,21 +216,26 @@ impl Intake {
         &self,
         arrival: &Arrival,
         examined: &Examined,
-        recipient: &Address,
+        recipient: &Recipient,
         alias: &recipient::AliasTarget,
         decision: Decision,
     ) -> Result<NewMessage, Refusal> {
         let id = MessageId::generate();
-        let alias_address = alias.address(recipient);
+        let alias_address = alias.address(&recipient.address);
         let held = match decision.verdict {
             Verdict::Quarantine => Some(DeliveryStatus::Quarantined),
             Verdict::Discard => Some(DeliveryStatus::Discarded),
-            _ => None,
+            Verdict::Block { .. } => Some(DeliveryStatus::Blocked),
+            Verdict::Forward => None,
         };
         let destinations = decision.redirect.as_deref().unwrap_or(&alias.destinations);
-        let deliveries = self.deliveries(alias.domain.organization, destinations, held).await?;
+        let notify = recipient.notify.map(|notify| i16::from(notify.to_bits()));
+        let mut deliveries = self.deliveries(alias.domain.organization, destinations, held).await?;
+        for delivery in &mut deliveries {
+            delivery.dsn_notify = notify;
+        }
         let rewrite_from = self.rewrite_from(examined, alias, &alias_address).await?;
-        let mut fields = self.received_field(arrival, id, recipient);
+        let mut fields = self.received_field(arrival, id, &recipient.address);
         fields.push_str(&hops::write(&self.settings.hostname, &alias_address));
         Ok(NewMessage {
             id,
@@ -239,7 +266,7 @@ impl Intake {
             deliveries,
             idempotency: arrival.local.as_ref().map(local_key),
             inbound: InboundFacts {
-                original_recipient: Some(recipient.to_string()),
+                original_recipient: Some(recipient.address.to_string()),
                 alias: alias.id,
                 rule: decision.rule,
                 verdicts: serde_json::to_value(&examined.verdicts).ok(),

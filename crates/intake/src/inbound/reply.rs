@@ -27,7 +27,13 @@ const STREAM: &str = "transactional";
 
 impl Intake {
     /// A message for a reverse address: the message that leaves as the alias.
-    pub(super) async fn reply(&self, arrival: &Arrival, examined: &Examined, contact: ReverseContact) -> Result<NewMessage, Refusal> {
+    pub(super) async fn reply(
+        &self,
+        arrival: &Arrival,
+        examined: &Examined,
+        reverse: &Address,
+        contact: ReverseContact,
+    ) -> Result<NewMessage, Refusal> {
         let private = private_mailboxes(&contact.destinations);
         if !is_proven(examined, &private) {
             return Err(Refusal::ReplyNotProven);
@@ -35,7 +41,6 @@ impl Intake {
         let unreadable = |_| Refusal::NoSuchAddress; // stored by rules that have changed since
         let alias = Address::parse(&contact.alias_address()).map_err(unreadable)?;
         let correspondent = Address::parse(&contact.address).map_err(unreadable)?;
-        let reverse = &arrival.envelope.recipients[0].address;
         let (id, now) = (MessageId::generate(), Utc::now());
         let message_id_header = format!("<{id}@{}>", contact.domain.name);
         let private: Vec<&Address> = private.iter().collect();
