@@ -99,12 +99,12 @@ impl Walk {
             self.levels.push(None);
             return true;
         }
-        if kind.starts_with("multipart/") {
-            if let Some(boundary) = mime::parameter(parameters, "boundary").filter(|boundary| !boundary.is_empty()) {
-                let boundary = boundary.into_bytes();
-                self.opened.insert(boundary.clone(), self.levels.len());
-                self.levels.push(Some(boundary));
-            }
+        if kind.starts_with("multipart/")
+            && let Some(boundary) = mime::parameter(parameters, "boundary").filter(|boundary| !boundary.is_empty())
+        {
+            let boundary = boundary.into_bytes();
+            self.opened.insert(boundary.clone(), self.levels.len());
+            self.levels.push(Some(boundary));
         }
         false
     }

@@ -40,13 +40,13 @@ fn part() -> impl Strategy<Value = String> {
             prose
         };
         let (charset, octets) = match charset {
-            0 => ("utf-8", prose.clone().into_bytes()),
+            0 => ("utf-8", prose.into_bytes()),
             1 => (
                 "iso-8859-1",
                 prose.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect(),
             ),
             _ if encoding == 3 && kind != "message/rfc822" => ("utf-16le", prose.encode_utf16().flat_map(u16::to_le_bytes).collect()),
-            _ => ("utf-8", prose.clone().into_bytes()),
+            _ => ("utf-8", prose.into_bytes()),
         };
         let (encoding, body) = match encoding {
             0 | 1 if octets.is_ascii() || charset == "utf-8" => ("8bit", String::from_utf8(octets).unwrap_or_default()),
