@@ -30,9 +30,11 @@ pub enum Purpose {
     Check,
     /// Encryption of answers kept for repeated requests.
     Answer,
+    /// Encryption of the secrets that sign what is posted to customers' HTTP endpoints.
+    Endpoint,
 }
 
-const PURPOSES: [Purpose; 7] = [
+const PURPOSES: [Purpose; 8] = [
     Purpose::ApiKey,
     Purpose::SmtpCredential,
     Purpose::Dkim,
@@ -40,6 +42,7 @@ const PURPOSES: [Purpose; 7] = [
     Purpose::Cursor,
     Purpose::Check,
     Purpose::Answer,
+    Purpose::Endpoint,
 ];
 
 impl Purpose {
@@ -52,6 +55,7 @@ impl Purpose {
             Self::Cursor => "cursor",
             Self::Check => "check",
             Self::Answer => "answer",
+            Self::Endpoint => "endpoint",
         }
     }
 }

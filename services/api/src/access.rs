@@ -137,7 +137,7 @@ pub(crate) async fn authenticate(
         Err(sessions::Refusal::Busy(_)) => return Err(ApiError::unavailable()),
         Err(sessions::Refusal::Unavailable(error)) => return Err(error.into()),
     };
-    if path == crate::routes::LOGIN {
+    if path == crate::routes::LOGIN || crate::routes::is_confirmation(path) {
         return Ok(None); // a new login does not depend on the old session; the origin is checked there
     }
     if !method.is_safe() && !echoes_csrf(headers, &principal) {

@@ -5,7 +5,10 @@ use crate::{
     app::App,
     docs,
     layers::{admission, answers, parameters, security, unread},
-    resources::{api_keys, domains, events, health, login, me, messages, smtp_credentials, suppressions},
+    resources::{
+        aliases, api_keys, contacts, destinations, domains, events, health, login, me, messages, rules, sender_lists, smtp_credentials,
+        suppressions,
+    },
 };
 use axum::{Router, middleware, response::IntoResponse};
 use http::StatusCode;
@@ -31,6 +34,12 @@ pub fn is_health(path: &str) -> bool {
 /// Whether a POST to this path sends mail: counted and measured as such.
 pub fn is_send(path: &str) -> bool {
     matches!(path.strip_prefix(BASE), Some("/messages" | "/messages/batch" | "/messages/raw"))
+}
+
+/// Whether this is where a mailbox confirms: whoever comes brings a token, and a browser's session has no part in it.
+pub fn is_confirmation(path: &str) -> bool {
+    let rest = path.strip_prefix(BASE).and_then(|rest| rest.strip_prefix("/destinations/"));
+    rest.is_some_and(|rest| rest.split_once('/').is_some_and(|(_, call)| call == "verify"))
 }
 
 #[derive(OpenApi)]
@@ -67,6 +76,11 @@ fn documented() -> OpenApiRouter<Arc<App>> {
         .merge(api_keys::router())
         .merge(smtp_credentials::router())
         .merge(domains::router())
+        .merge(aliases::router())
+        .merge(contacts::router())
+        .merge(destinations::router())
+        .merge(rules::router())
+        .merge(sender_lists::router())
         .merge(messages::router())
         .merge(suppressions::router())
         .merge(events::router())

@@ -1,5 +1,6 @@
 //! Domains: claiming a name, the DNS records it needs, proving it, and its signing keys.
 
+mod incoming;
 mod keys;
 mod records;
 
@@ -20,11 +21,12 @@ use std::sync::Arc;
 use store::{
     domains::{self, DomainChange},
     ids::DomainId,
-    models::{DkimAlgorithm, DomainStatus},
+    models::{DkimAlgorithm, DmarcFailure, DomainStatus},
 };
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use incoming::{CatchAll, IncomingView};
 use records::DnsRecords;
 
 const READ: Scope = Scope::Read("domains");
@@ -53,13 +55,16 @@ pub(crate) struct Domain {
     last_checked_at: Option<DateTime<Utc>>,
     /// When it was made.
     created_at: DateTime<Utc>,
+    /// What it does with mail that comes in.
+    #[serde(flatten)]
+    incoming: IncomingView,
     /// The records it needs; not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     dns_records: Option<DnsRecords>,
 }
 
-impl From<domains::Domain> for Domain {
-    fn from(row: domains::Domain) -> Self {
+impl Domain {
+    fn of(row: domains::Domain, incoming: IncomingView) -> Self {
         Self {
             id: row.id,
             name: row.name,
@@ -70,6 +75,7 @@ impl From<domains::Domain> for Domain {
             failing_since: row.failing_since,
             last_checked_at: row.last_checked_at,
             created_at: row.created_at,
+            incoming,
             dns_records: None,
         }
     }
@@ -104,22 +110,32 @@ pub(crate) struct DomainPatch {
     sign: Option<bool>,
     /// One DNS label: `<label>.<name>` takes bounces.
     return_path_label: Option<String>,
+    /// What takes mail that no alias does; `null`: it is refused.
+    #[serde(default, deserialize_with = "crate::resources::aliases::present")]
+    #[schema(value_type = Option<CatchAll>)]
+    catch_all: Option<Option<CatchAll>>,
+    /// Whether `local+tag` is `local`.
+    subaddressing: Option<bool>,
+    /// What a paused alias answers, one line of at most 200 characters; `null`: the standard refusal.
+    #[serde(default, deserialize_with = "crate::resources::aliases::present")]
+    #[schema(value_type = Option<String>)]
+    paused_reply: Option<Option<String>>,
+    /// What becomes of mail that fails DMARC: `as_published`, `accept`, `quarantine` or `refuse`.
+    #[schema(value_type = Option<String>)]
+    dmarc_fail: Option<DmarcFailure>,
 }
 
 impl DomainPatch {
-    fn read(self) -> Result<Self, ApiError> {
+    fn check(&self, faults: &mut Vec<FieldError>) {
         let fine = |label: &str| {
             (1..=30).contains(&label.len())
                 && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
-        match &self.return_path_label {
-            Some(label) if !fine(label) => {
-                let message = "must be one DNS label of at most 30 lower-case letters, digits and hyphens";
-                Err(ApiError::invalid(vec![FieldError::new("return_path_label", message)]))
-            }
-            _ => Ok(self),
+        if self.return_path_label.as_deref().is_some_and(|label| !fine(label)) {
+            let message = "must be one DNS label of at most 30 lower-case letters, digits and hyphens";
+            faults.push(FieldError::new("return_path_label", message));
         }
     }
 }
@@ -156,7 +172,14 @@ async fn list(State(app): State<Arc<App>>, caller: Caller, Query(filter): Query<
         within: &caller.domains,
     };
     let rows = domains::list(&app.pool, caller.organization, wanted, paging.after(DomainId), paging.fetch()).await?;
-    Ok(Json(paging.page(&app, rows, |row| row.id.0, Domain::from)))
+    let ids: Vec<DomainId> = rows.iter().map(|row| row.id).collect();
+    let mut incoming = store::incoming::of_domains(&app.pool, caller.organization, &ids).await?;
+    // one that is being deleted just now has none any more
+    let view = |row: domains::Domain| {
+        let incoming = incoming.remove(&row.id).map(IncomingView::from).unwrap_or_default();
+        Domain::of(row, incoming)
+    };
+    Ok(Json(paging.page(&app, rows, |row| row.id.0, view)))
 }
 
 /// Add a domain. Publish its records, then verify it.
@@ -184,9 +207,10 @@ async fn create(State(app): State<Arc<App>>, caller: Caller, request: Creating<N
         })?;
     store::dkim_keys::insert(once.transaction(), caller.organization, made.id, key.row()).await?;
     let dns_records = records::view(&app, once.transaction(), &made).await?;
+    let incoming = incoming::view(once.transaction(), caller.organization, made.id).await?;
     let view = Domain {
         dns_records: Some(dns_records),
-        ..made.into()
+        ..Domain::of(made, incoming)
     };
     once.answer(StatusCode::CREATED, &view).await
 }
@@ -207,16 +231,25 @@ async fn patch(
     State(app): State<Arc<App>>,
     caller: Caller,
     Id(id): Id<DomainId>,
-    Body(patch): Body<DomainPatch>,
+    Body(mut patch): Body<DomainPatch>,
 ) -> Result<Json<Domain>, ApiError> {
     caller.require(WRITE)?;
     own(&app, &caller, id).await?;
-    let patch = patch.read()?;
+    let mut faults = Vec::new();
+    patch.check(&mut faults);
+    let incoming = incoming::read(&app, &mut patch, &mut faults);
+    if !faults.is_empty() {
+        return Err(ApiError::invalid(faults));
+    }
     let change = DomainChange {
         sign: patch.sign,
         return_path_label: patch.return_path_label.as_deref(),
     };
-    let domain = domains::update(&app.pool, caller.organization, id, change).await?;
+    let mut transaction = app.pool.begin().await.map_err(store::Error::from)?;
+    let domain = domains::update(&mut *transaction, caller.organization, id, change).await?;
+    let ensured = incoming::save(&app, &mut transaction, caller.organization, id, incoming).await?;
+    transaction.commit().await.map_err(store::Error::from)?;
+    ensured.wake(&app);
     whole(&app, domain).await
 }
 
@@ -270,9 +303,10 @@ async fn own(app: &App, caller: &Caller, id: DomainId) -> Result<domains::Domain
 async fn whole(app: &App, domain: domains::Domain) -> Result<Json<Domain>, ApiError> {
     let mut connection = app.pool.acquire().await.map_err(store::Error::from)?;
     let dns_records = records::view(app, &mut connection, &domain).await?;
+    let incoming = incoming::view(&mut connection, domain.organization, domain.id).await?;
     Ok(Json(Domain {
         dns_records: Some(dns_records),
-        ..domain.into()
+        ..Domain::of(domain, incoming)
     }))
 }
 

@@ -17,6 +17,14 @@ async fn things(world: &World) -> Vec<(&'static str, String)> {
         .await
         .ok(201);
     let suppression = world.post("/suppressions", json!({ "address": "gone@rcpt.test" })).await.ok(201);
+    let alias = json!({ "domain": "sender.test", "local_part": "shop", "destinations": ["me@home.test"] });
+    let alias = world.post("/aliases", alias).await.ok(201);
+    let rule = json!({ "name": "r", "scope": { "alias": alias["id"] }, "conditions": [], "action": { "type": "forward" } });
+    let rule = world.post("/rules", rule).await.ok(201);
+    let entry = world
+        .post("/sender-lists", json!({ "listing": "deny", "sender": "@spam.test" }))
+        .await
+        .ok(201);
     let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
     vec![
         ("/api/v1/domains/", domain),
@@ -24,6 +32,10 @@ async fn things(world: &World) -> Vec<(&'static str, String)> {
         ("/api/v1/smtp-credentials/", id(&credential)),
         ("/api/v1/api-keys/", id(&key)),
         ("/api/v1/suppressions/", id(&suppression)),
+        ("/api/v1/aliases/", id(&alias)),
+        ("/api/v1/destinations/", id(&alias["destination_details"][0])),
+        ("/api/v1/rules/", id(&rule)),
+        ("/api/v1/sender-lists/", id(&entry)),
     ]
 }
 
@@ -31,6 +43,8 @@ async fn things(world: &World) -> Vec<(&'static str, String)> {
 fn body(method: &str, path: &str) -> Value {
     match (method, path) {
         ("PATCH", path) if path.contains("/messages/") => json!({ "scheduled_at": "2030-01-01T00:00:00Z" }),
+        ("POST", "/api/v1/aliases/{id}/contacts") => json!({ "address": "bob@stranger.test" }),
+        ("POST", "/api/v1/destinations/{id}/verify") => json!({ "token": "wrong" }),
         ("PATCH", _) | ("POST", "/api/v1/domains/{id}/dkim-keys") => json!({}),
         _ => Value::Null,
     }
@@ -81,6 +95,12 @@ async fn lists_filters_and_cursors_show_only_ones_own(pool: PgPool) {
         "/smtp-credentials".to_owned(),
         "/suppressions".to_owned(),
         "/suppressions?q=gone".to_owned(),
+        "/aliases".to_owned(),
+        "/aliases?domain=sender.test".to_owned(),
+        "/aliases?q=shop".to_owned(),
+        "/destinations".to_owned(),
+        "/rules".to_owned(),
+        "/sender-lists".to_owned(),
         "/events".to_owned(),
         format!("/events?message={message}"),
     ] {

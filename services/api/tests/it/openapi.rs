@@ -79,6 +79,10 @@ fn id_for(path: &str) -> String {
         Some("smtp-credentials") => ids::SmtpCredentialId::generate().to_string(),
         Some("api-keys") => ids::ApiKeyId::generate().to_string(),
         Some("suppressions") => ids::SuppressionId::generate().to_string(),
+        Some("aliases") => ids::AliasId::generate().to_string(),
+        Some("destinations") => ids::DestinationId::generate().to_string(),
+        Some("rules") => ids::RuleId::generate().to_string(),
+        Some("sender-lists") => ids::SenderListEntryId::generate().to_string(),
         _ => "none".to_owned(),
     }
 }
