@@ -122,6 +122,27 @@ pub async fn find(executor: impl PgExecutor<'_>, organization: OrganizationId, i
     .await?)
 }
 
+/// The names of those of these domains that the organization has.
+///
+/// # Errors
+/// When the database fails.
+pub async fn names(
+    executor: impl PgExecutor<'_>,
+    organization: OrganizationId,
+    ids: &[DomainId],
+) -> Result<std::collections::HashMap<DomainId, String>> {
+    let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.0).collect();
+    // domains::names
+    let rows = sqlx::query!(
+        r#"select id as "id: DomainId", name from domain where organization_id = $1 and id = any($2)"#,
+        organization.0,
+        &ids
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
 /// Up to `limit` domains, the newest first, older than `after`.
 ///
 /// # Errors
