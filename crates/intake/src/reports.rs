@@ -7,7 +7,7 @@ use crate::{Intake, Refusal};
 use chrono::Utc;
 use mail::{
     Address, EnhancedCode,
-    dsn::{Action, Dsn, Original, ReportedRecipient},
+    dsn::{self, Action, Dsn, Original, Privacy, PrivateRecipient, ReportedRecipient},
 };
 use store::{
     acceptance::{self, InboundFacts, NewDelivery, NewMessage},
@@ -80,19 +80,25 @@ impl<'a> Reporter<'a> {
     fn compose(&self, owed: &Owed, to: &Address, original: &[u8], lane: i64) -> NewMessage {
         let (id, now, host) = (MessageId::generate(), Utc::now(), &self.intake.settings.hostname);
         let message_id_header = format!("<{id}@{host}>");
-        let private = owed.forwarded_for.is_some();
-        let named = |failure: &Failure| Address::parse(owed.forwarded_for.as_ref().unwrap_or(&failure.recipient)).ok();
-        let addresses: Vec<Option<Address>> = owed.failures.iter().map(named).collect();
-        let mut recipients: Vec<ReportedRecipient<'_>> = owed
-            .failures
-            .iter()
-            .zip(&addresses)
-            .filter_map(|(failure, address)| Some(reported(failure, address.as_ref()?, private)))
+        let alias = owed.forwarded_for.as_ref().and_then(|alias| Address::parse(alias).ok());
+        // An HTTP destination has no address of its own; the alias, which hides every other, stands for it.
+        let address = |failure: &Failure| Address::parse(&failure.recipient).ok().or_else(|| alias.clone());
+        let addresses: Vec<Option<Address>> = owed.failures.iter().map(address).collect();
+        let known = owed.failures.iter().zip(&addresses);
+        let plain: Vec<ReportedRecipient<'_>> = known
+            .filter_map(|(failure, address)| Some(reported(failure, address.as_ref()?)))
             .collect();
-        if private {
-            recipients.truncate(1); // several destinations failed: the author wrote to one address
-        }
-        let raw = mail::dsn::write(&Dsn {
+        let private = alias.as_ref().map(|alias| private_views(&plain, alias));
+        let recipients = match &private {
+            Some(views) => views.iter().map(PrivateRecipient::reported).collect(),
+            None => plain,
+        };
+        let original = if private.is_some() {
+            dsn::as_sent(original, host)
+        } else {
+            original
+        };
+        let raw = dsn::write(&Dsn {
             reporting_mta: host,
             envelope_id: owed.envelope_id.as_deref(),
             arrival: Some(owed.created_at),
@@ -149,11 +155,25 @@ impl<'a> Reporter<'a> {
     }
 }
 
-/// `private`: what the destination's server said may name the mailbox behind the alias, so only its code is passed on.
-fn reported<'a>(failure: &'a Failure, address: &'a Address, private: bool) -> ReportedRecipient<'a> {
+/// The author wrote to one address and learns of one, however many destinations failed; what their servers said is scrubbed of them.
+fn private_views(plain: &[ReportedRecipient<'_>], alias: &Address) -> Vec<PrivateRecipient> {
+    let addresses: Vec<&Address> = plain.iter().map(|recipient| recipient.final_recipient).collect();
+    let privacy = Privacy {
+        alias,
+        addresses: &addresses,
+        hosts: &[],
+    };
+    plain
+        .iter()
+        .take(1)
+        .map(|recipient| dsn::private_outcome(recipient, &privacy))
+        .collect()
+}
+
+fn reported<'a>(failure: &'a Failure, address: &'a Address) -> ReportedRecipient<'a> {
     ReportedRecipient {
         final_recipient: address,
-        original_recipient: failure.original_recipient.as_deref().filter(|_| !private),
+        original_recipient: failure.original_recipient.as_deref(),
         action: Action::Failed,
         status: failure
             .enhanced_code
@@ -161,7 +181,7 @@ fn reported<'a>(failure: &'a Failure, address: &'a Address, private: bool) -> Re
             .and_then(|code| EnhancedCode::parse(code).ok())
             .unwrap_or(EnhancedCode(5, 0, 0)),
         remote_mta: None,
-        diagnostic: failure.reason.as_deref().filter(|_| !private),
+        diagnostic: failure.reason.as_deref(),
         last_attempt: failure.finished_at,
         will_retry_until: None,
     }
