@@ -263,12 +263,19 @@ async fn write_open(connection: &mut PgConnection, batch: &[NewMessage]) -> std:
     record_answers(&mut transaction, batch, &stored).await?;
     match transaction.commit().await {
         Ok(()) => Ok(Try::Done(stored)),
-        Err(error @ sqlx::Error::Database(_)) => Err(error), // the server answered: it rolled back
+        Err(sqlx::Error::Database(refused)) if !ends_the_connection(refused.code().as_deref()) => {
+            Err(sqlx::Error::Database(refused)) // the server answered: it rolled back
+        }
         Err(error) => {
             tracing::warn!(%error, transaction = %number, "the connection was lost during COMMIT");
             Ok(Try::Unanswered(number, stored))
         }
     }
+}
+
+/// Operator intervention (class 57) or a fault of the server itself (58, XX): said at any moment, also right after a COMMIT that holds.
+fn ends_the_connection(code: Option<&str>) -> bool {
+    code.is_none_or(|code| ["57", "58", "XX"].iter().any(|class| code.starts_with(class)))
 }
 
 fn classify(error: &sqlx::Error) -> Try {

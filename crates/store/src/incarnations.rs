@@ -75,9 +75,34 @@ async fn free(connection: &mut sqlx::PgConnection, older_than_seconds: f64, only
     )
     .fetch_all(&mut *connection)
     .await?;
+    release(connection, &dead).await
+}
+
+/// Returns claims under the name of a worker that is not registered: one that was buried while its next claim was on the way, and ended before
+/// it learnt of that. Reads the whole queue, hence for every minute rather than every heartbeat. Gives how many came back.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn release_unknown(pool: &PgPool) -> Result<u64> {
+    let mut transaction = pool.begin().await?;
+    // incarnations::release_unknown — a worker that has just been buried goes on under its old name until its next heartbeat
+    let unknown = sqlx::query_scalar!(
+        r#"select distinct q.worker_id as "worker!" from queue q
+           where q.worker_id is not null and q.claimed_at < now() - interval '2 minutes'
+             and not exists (select from worker_incarnation w where w.id = q.worker_id)"#
+    )
+    .fetch_all(&mut *transaction)
+    .await?;
+    let freed = release(&mut transaction, &unknown).await?;
+    transaction.commit().await?;
+    Ok(freed)
+}
+
+async fn release(connection: &mut sqlx::PgConnection, dead: &[Uuid]) -> Result<u64> {
     if dead.is_empty() {
         return Ok(0);
     }
+    // incarnations::release
     let freed = sqlx::query!(
         r#"with lost as (
              select message_id, number, organization_id, worker_id, claimed_at, attempts, lost + 1 as lost from queue where worker_id = any($1) for update
@@ -104,7 +129,7 @@ async fn free(connection: &mut sqlx::PgConnection, older_than_seconds: f64, only
              group by lost.message_id, lost.organization_id, lost.worker_id, d.destination
          )
          select count(*) as "freed!", count(*) filter (where lost >= $2) as "poisonous!" from lost"#,
-        &dead,
+        dead,
         POISONOUS
     )
     .fetch_one(&mut *connection)
@@ -116,7 +141,7 @@ async fn free(connection: &mut sqlx::PgConnection, older_than_seconds: f64, only
             "deliveries on which workers ended again and again are in quarantine"
         );
     }
-    sqlx::query!("delete from worker_incarnation where id = any($1)", &dead)
+    sqlx::query!("delete from worker_incarnation where id = any($1)", dead)
         .execute(connection)
         .await?;
     Ok(freed.freed.unsigned_abs())
