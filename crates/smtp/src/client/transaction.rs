@@ -113,6 +113,19 @@ async fn perform<S: AsyncRead + AsyncWrite + Unpin>(
         };
         return Err(connection.broken(Stage::Mail, fault));
     }
+    if std::mem::take(&mut connection.needs_reset) {
+        progress.round_trips += 1;
+        // In a round trip of its own: a server that ends the conversation here has certainly not seen this message (ASSURANCE S13).
+        let reset = match connection.ask(Stage::Reset, "RSET\r\n").await {
+            Ok(reply) => connection.expect(Stage::Reset, reply, 250).map(|_| ()),
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = reset {
+            connection.usable = false;
+            progress.stale = true;
+            return Err(failure);
+        }
+    }
     let commands = Commands::new(&connection.extensions, transaction, payload.eight_bit, payload.octets);
     let recipients: Vec<usize> = progress.open().collect();
     let ended = if connection.extensions.pipelining {
@@ -168,11 +181,7 @@ async fn pipelined<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<(), Failure> {
     let chunking = connection.extensions.chunking;
     let at_once = chunking && payload.octets <= ONE_ROUND_TRIP_OCTETS;
-    let reset = std::mem::take(&mut connection.needs_reset);
     let mut lines = String::with_capacity(64 * (recipients.len() + 3));
-    if reset {
-        lines.push_str("RSET\r\n");
-    }
     lines.push_str(&commands.mail);
     for number in recipients {
         commands.rcpt(&transaction.recipients[*number], &mut lines);
@@ -195,23 +204,16 @@ async fn pipelined<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(()) => connection.broken(if at_once { Stage::FinalDot } else { stage }, fault),
         Err(first) => connection.broken(stage, first.clone()),
     };
-    if reset {
-        let reply = connection.wire.reply(connection.timeouts.command).await;
-        match reply {
-            Ok(reply) => connection.usable &= !reply.is_closing(),
-            Err(fault) => return Err(stop(connection, Stage::Mail, fault)),
-        }
-    }
     let mail = match connection.wire.reply(connection.timeouts.mail).await {
         Ok(reply) => sort(connection, Stage::Mail, reply),
         Err(fault) => return Err(stop(connection, Stage::Mail, fault)),
     };
-    progress.answered = true;
     // After a 421 or nonsense no further reply is waited for.
     let mail = match mail {
         Err(failure) if !connection.usable => return Err(failure),
         other => other,
     };
+    progress.answered = true;
     let mut accepted = false;
     for number in recipients {
         let fate = match connection.wire.reply(connection.timeouts.recipient).await {
@@ -261,11 +263,6 @@ async fn step_by_step<S: AsyncRead + AsyncWrite + Unpin>(
     payload: Payload<'_>,
     progress: &mut Progress,
 ) -> Result<(), Failure> {
-    if std::mem::take(&mut connection.needs_reset) {
-        progress.round_trips += 1;
-        let reply = connection.ask(Stage::Mail, "RSET\r\n").await?;
-        connection.expect(Stage::Mail, reply, 250)?;
-    }
     progress.round_trips += 1;
     connection.wire.transcript.sent(commands.mail.as_bytes());
     connection.write(Stage::Mail, &commands.mail).await?;
