@@ -69,6 +69,8 @@ pub struct Behaviour {
     pub extensions: Vec<String>,
     /// Offers STARTTLS with this configuration.
     pub tls: Option<Arc<tokio_rustls::rustls::ServerConfig>>,
+    /// Speaks TLS from the first octet instead of offering STARTTLS.
+    pub implicit_tls: bool,
     script: Arc<Script>,
 }
 
@@ -86,6 +88,7 @@ impl Default for Behaviour {
         Self {
             extensions: extensions.map(str::to_owned).into(),
             tls: None,
+            implicit_tls: false,
             script: Arc::new(|_| Reply::Usual),
         }
     }
@@ -113,6 +116,13 @@ impl Behaviour {
     pub fn with_tls(mut self, tls: Arc<tokio_rustls::rustls::ServerConfig>) -> Self {
         self.tls = Some(tls);
         self
+    }
+
+    /// Speaks TLS from the first octet.
+    #[must_use]
+    pub fn with_implicit_tls(mut self, tls: Arc<tokio_rustls::rustls::ServerConfig>) -> Self {
+        self.implicit_tls = true;
+        self.with_tls(tls)
     }
 
     fn offers(&self, extension: &str) -> bool {
@@ -152,7 +162,15 @@ impl Sink {
     /// # Panics
     /// When no port is free.
     pub async fn behaving(behaviour: Behaviour) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(([127, 0, 0, 1], 0).into(), behaviour).await
+    }
+
+    /// At a given address: one of several hosts on the same port, or a server that comes back.
+    ///
+    /// # Panics
+    /// When the address is taken.
+    pub async fn on(address: SocketAddr, behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let shared = Arc::clone(&seen);

@@ -19,10 +19,17 @@ pub(super) async fn serve(stream: TcpStream, behaviour: Behaviour, seen: Arc<Mut
         greeted: false,
         mail: false,
     };
-    let Some(Next::StartTls(stream)) = session.talk(stream, true).await else {
+    let tls = session.behaviour.tls.clone();
+    if let Some(tls) = tls.clone().filter(|_| session.behaviour.implicit_tls) {
+        if let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await {
+            session.message.tls = true;
+            session.talk(stream, true).await;
+        }
+        return;
+    }
+    let (Some(Next::StartTls(stream)), Some(tls)) = (session.talk(stream, true).await, tls) else {
         return;
     };
-    let Some(tls) = session.behaviour.tls.clone() else { return };
     if let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await {
         session.message = Message {
             connection,
