@@ -5,6 +5,7 @@
 //! remembers aliases (see [`crate::changes`]).
 
 mod bulk;
+mod expiry;
 mod list;
 mod resolve;
 
@@ -19,6 +20,7 @@ use sqlx::{PgConnection, PgExecutor, types::Json};
 use uuid::Uuid;
 
 pub use bulk::{Change, MOST_AT_ONCE, change_many};
+pub use expiry::tell_expired;
 pub use list::{AliasFilter, export, list};
 pub use resolve::{AliasFacts, HostedDomain, Resolution, WhyNot, resolve};
 
@@ -238,7 +240,8 @@ pub async fn update(connection: &mut PgConnection, organization: OrganizationId,
         r#"with former as (
              select id, state from alias where organization_id = $1 and id = $2 and deleted_at is null for update)
            update alias a set state = coalesce($3, a.state), replies = coalesce($4, a.replies), description = coalesce($5, a.description),
-                  expires_at = case when $6 then $7 else a.expires_at end, max_messages = case when $8 then $9 else a.max_messages end
+                  expires_at = case when $6 then $7 else a.expires_at end, max_messages = case when $8 then $9 else a.max_messages end,
+                  expiry_told = a.expiry_told and not ($6 or $8)
            from former f where a.id = f.id
            returning f.state as "state: AliasState""#,
         organization.0,

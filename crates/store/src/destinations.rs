@@ -79,7 +79,8 @@ pub struct Endpoint {
     pub signing_secret: Option<Vec<u8>>,
 }
 
-/// The destination of this address, made if there is none. `true`: it was made now. Call it inside a transaction: two statements.
+/// The destination of this address, made if there is none. `true`: it was made now. One that was waiting for its confirmation is confirmed when
+/// `new` needs none. Call it inside a transaction: two statements.
 ///
 /// # Errors
 /// When the database fails.
@@ -88,15 +89,14 @@ pub async fn find_or_insert(
     organization: OrganizationId,
     new: NewDestination<'_>,
 ) -> Result<(Destination, bool)> {
-    // destinations::find_or_insert
-    let made = sqlx::query_as!(
-        Destination,
-        r#"insert into destination (id, organization_id, kind, address, address_folded, verified_at, verification_hash, verification_sent_at,
-                                    signing_secret)
+    // destinations::find_or_insert — xmax is 0 in a row that was not there before
+    let made = sqlx::query_scalar!(
+        r#"insert into destination as t (id, organization_id, kind, address, address_folded, verified_at, verification_hash,
+                                         verification_sent_at, signing_secret)
            values ($1, $2, $3, $4, $5, case when $6 then now() end, $7, case when $7::bytea is not null then now() end, $8)
-           on conflict (organization_id, address_folded) do nothing
-           returning id as "id: DestinationId", organization_id as "organization: OrganizationId", kind as "kind: DestinationKind", address,
-                     verified_at, verification_sent_at, failing_since, created_at"#,
+           on conflict (organization_id, address_folded) do update set verified_at = excluded.verified_at
+             where t.verified_at is null and excluded.verified_at is not null
+           returning xmax = 0 as "made!""#,
         new.id.0,
         organization.0,
         new.kind as DestinationKind,
@@ -108,9 +108,6 @@ pub async fn find_or_insert(
     )
     .fetch_optional(&mut *connection)
     .await?;
-    if let Some(made) = made {
-        return Ok((made, true));
-    }
     let found = sqlx::query_as!(
         Destination,
         r#"select id as "id: DestinationId", organization_id as "organization: OrganizationId", kind as "kind: DestinationKind", address,
@@ -121,7 +118,7 @@ pub async fn find_or_insert(
     )
     .fetch_one(connection)
     .await?;
-    Ok((found, false))
+    Ok((found, made.unwrap_or_default()))
 }
 
 /// How many destinations wait for their confirmation: each has cost somebody a mail.

@@ -277,6 +277,16 @@ async fn an_alias_counts_its_messages_and_stops_when_it_is_paused_expired_or_use
     assert_eq!(aliases::find(&world.pool, world.organization, id).await.unwrap().message_count, 2);
     let other = OrganizationId::generate();
     assert!(!aliases::count_message(&world.pool, other, id).await.unwrap());
+    // its owner is told once, and again when its limits have changed
+    let told = async || aliases::tell_expired(&world.pool, 10).await.unwrap();
+    assert_eq!((told().await, told().await), (1, 0));
+    let used_up = AliasChange {
+        max_messages: Some(Some(2)),
+        expires_at: Some(None),
+        ..AliasChange::default()
+    };
+    world.change(id, used_up).await;
+    assert_eq!((told().await, told().await), (1, 0));
 }
 
 #[sqlx::test(migrations = "../../migrations")]
@@ -330,6 +340,20 @@ async fn a_destination_is_one_per_organization_confirmed_by_its_token_and_kept_w
     let world = World::new(pool, "mine.test").await;
     let me = world.destination("me@home.test", false).await;
     assert_eq!(world.destination("ME@home.test", false).await, me);
+    let other = world.destination("other@home.test", false).await;
+    assert_eq!(
+        world.destination("other@home.test", true).await,
+        other,
+        "the operator has waived confirmation since"
+    );
+    let confirmed = async |id| {
+        destinations::find(&world.pool, world.organization, id)
+            .await
+            .unwrap()
+            .verified_at
+            .is_some()
+    };
+    assert!(confirmed(other).await && !confirmed(me).await);
     let mut connection = world.pool.acquire().await.unwrap();
     for (id, hash) in [(me, &b"other"[..]), (DestinationId::generate(), b"hash")] {
         assert!(matches!(destinations::confirm(&world.pool, id, hash).await, Err(Error::NotFound)));

@@ -22,6 +22,9 @@ pub(crate) fn start(deps: &Arc<Assembly>, tracker: &TaskTracker, stop: &Cancella
     every(Duration::from_secs(60), "domain checks", |deps| {
         Box::pin(async move { domains::check_due(&deps).await })
     });
+    every(Duration::from_secs(60), "expired aliases", |deps| {
+        Box::pin(async move { upkeep::tell_expired(&deps).await })
+    });
     every(Duration::from_secs(300), "old content", |deps| {
         Box::pin(async move { upkeep::delete_old(&deps).await })
     });

@@ -1,7 +1,7 @@
 //! Measuring the queue, making partitions ahead of time, and ending what is kept long enough.
 
 use assembly::Assembly;
-use store::{incarnations, maintenance, queue};
+use store::{aliases, incarnations, maintenance, queue};
 
 /// Months of partitions ahead of now.
 const MONTHS_AHEAD: i32 = 1;
@@ -23,6 +23,12 @@ pub(super) async fn release_unknown(deps: &Assembly) -> anyhow::Result<()> {
         metrics::counter!("postroad_claims_lost_total").increment(freed);
         tracing::warn!(freed, "deliveries claimed by a worker that is not known are back in the queue");
     }
+    Ok(())
+}
+
+/// The events of aliases that take no more mail.
+pub(super) async fn tell_expired(deps: &Assembly) -> anyhow::Result<()> {
+    while aliases::tell_expired(&deps.pool, i64::try_from(BATCH)?).await? >= BATCH {}
     Ok(())
 }
 
