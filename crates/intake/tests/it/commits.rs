@@ -48,11 +48,10 @@ async fn the_answer_comes_after_the_commit(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../../migrations")]
-async fn a_database_that_is_away_is_our_fault_for_now_and_mail_is_taken_again_when_it_is_back(pool: PgPool) {
+async fn while_the_database_is_away_mail_is_refused_for_now_and_afterwards_taken_again(pool: PgPool) {
     // P5, F06
     let proxy = DatabaseProxy::start(&pool).await;
-    let door = proxy.pool(&pool);
-    let world = World::with_door_on(door.clone(), pool, settings()).await;
+    let world = World::with_door_on(proxy.pool(&pool), pool, settings()).await;
     world.accept(COMPLETE).await.unwrap();
     proxy.shut();
     for who in ["known", "unknown"] {
@@ -67,19 +66,16 @@ async fn a_database_that_is_away_is_our_fault_for_now_and_mail_is_taken_again_wh
     proxy.reopen();
     testkit::eventually("an open door", || async { world.accept(COMPLETE).await.ok() }).await;
     assert_eq!(world.number(MESSAGES).await, 2);
-    door.close().await;
 }
 
 async fn at_commit(pool: PgPool, fate: Fate) -> (World, Result<intake::Accepted, Refusal>) {
     let proxy = DatabaseProxy::start(&pool).await;
-    let door = proxy.pool(&pool);
-    let world = World::with_door_on(door.clone(), pool, settings()).await;
+    let world = World::with_door_on(proxy.pool(&pool), pool, settings()).await;
     world.accept(COMPLETE).await.unwrap();
     proxy.next_commit(fate);
     let answer = world.accept(COMPLETE).await;
     assert!(proxy.is_spent());
     world.accept(COMPLETE).await.unwrap(); // the door goes on
-    door.close().await;
     (world, answer)
 }
 

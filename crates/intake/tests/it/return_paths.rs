@@ -55,12 +55,13 @@ async fn forged_expired_unknown_and_settled_return_paths_are_refused(pool: PgPoo
     };
     // An old message that is still on record, so that only its age can speak against it.
     for days in [29, 31] {
+        let id = aged(days);
         sqlx::query("update delivery set message_id = $1")
-            .bind(uuid::Uuid::from_bytes(aged(days)))
+            .bind(uuid::Uuid::from_bytes(id))
             .execute(&world.pool)
             .await
             .unwrap();
-        let answer = world.intake.bounce_target(&address(&ours.encode(aged(days), 0), HOSTNAME)).await;
+        let answer = world.intake.bounce_target(&address(&ours.encode(id, 0), HOSTNAME)).await;
         assert_eq!(answer.is_ok(), days == 29, "{days} days: {answer:?}");
     }
     sqlx::query("update delivery set message_id = $1")
