@@ -47,7 +47,12 @@ const LANES: i64 = 20;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let What::Claims { due, database, claims, snapshot } = Arguments::parse().what;
+    let What::Claims {
+        due,
+        database,
+        claims,
+        snapshot,
+    } = Arguments::parse().what;
     let mut server = PgConnection::connect(&database).await.context("connecting to the cluster")?;
     for statement in [format!("drop database if exists {SCRATCH}"), format!("create database {SCRATCH}")] {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut server).await?;
@@ -56,7 +61,9 @@ async fn main() -> anyhow::Result<()> {
     let pool = PgPool::connect_with(options.database(SCRATCH)).await?;
     let measured = measure(&pool, due, claims, snapshot).await;
     pool.close().await;
-    sqlx::query(AssertSqlSafe(format!("drop database {SCRATCH} with (force)"))).execute(&mut server).await?;
+    sqlx::query(AssertSqlSafe(format!("drop database {SCRATCH} with (force)")))
+        .execute(&mut server)
+        .await?;
     println!("{}", measured?);
     Ok(())
 }
@@ -64,7 +71,10 @@ async fn main() -> anyhow::Result<()> {
 async fn measure(pool: &PgPool, due: i64, claims: usize, snapshot: bool) -> anyhow::Result<serde_json::Value> {
     store::migrate(pool).await?;
     let organization = Uuid::now_v7();
-    sqlx::query("insert into organization (id, name) values ($1, 'load')").bind(organization).execute(pool).await?;
+    sqlx::query("insert into organization (id, name) values ($1, 'load')")
+        .bind(organization)
+        .execute(pool)
+        .await?;
     sqlx::query("insert into lane (organization_id, stream, destination) select $1, 'transactional', 'd' || n || '.test' from generate_series(1, $2) n")
         .bind(organization)
         .bind(LANES)
@@ -86,7 +96,11 @@ async fn measure(pool: &PgPool, due: i64, claims: usize, snapshot: bool) -> anyh
     while made < claims {
         let turn = made / BATCH % lanes.len();
         let started = Instant::now();
-        let want = Want { lane: lanes[turn], room: i32::try_from(BATCH)?, since: since[turn] };
+        let want = Want {
+            lane: lanes[turn],
+            room: i32::try_from(BATCH)?,
+            since: since[turn],
+        };
         let claimed = queue::claim(&mut connection, organization, &[want]).await?;
         claiming += started.elapsed();
         anyhow::ensure!(!claimed.is_empty(), "nothing was due");
