@@ -25,7 +25,10 @@ use mail::{
     trace::{self, ReceivedClause},
 };
 use mailauth::Verdicts;
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr},
+};
 use store::{
     acceptance::{InboundFacts, NewDelivery, NewIdempotency, NewMessage, Stored},
     ids::{MessageId, OrganizationId},
@@ -95,7 +98,8 @@ impl Intake {
 
     async fn try_receive(&self, arrival: Arrival) -> Result<Vec<MessageId>, Refusal> {
         let facts = self.examine_content(&arrival)?;
-        let takers = try_join_all(arrival.envelope.recipients.iter().map(|recipient| self.taker(&recipient.address))).await?;
+        let recipients = each_once(&arrival.envelope.recipients);
+        let takers = try_join_all(recipients.iter().map(|recipient| self.taker(&recipient.address))).await?;
         let verdicts = self.verify(&arrival).await?;
         let field = mailauth::authentication_results(&self.settings.hostname, &verdicts, &arrival.envelope.sender, &arrival.received.helo);
         let cleaned = mailauth::remove_forged(&arrival.raw, &self.settings.hostname);
@@ -106,13 +110,11 @@ impl Intake {
         };
         let mut wanted = Vec::new();
         let mut blocked = Vec::new();
-        for (recipient, taker) in arrival.envelope.recipients.iter().zip(takers) {
-            match self.handle(&arrival, &examined, recipient, taker).await {
-                Ok(Handled::Wanted(message)) => wanted.push(*message),
-                Ok(Handled::Blocked(message, refusal)) => blocked.push((*message, refusal)),
-                Err(refusal) if refusal.is_temporary() => return Err(refusal),
-                Err(refusal) if arrival.envelope.recipients.len() == 1 => return Err(refusal),
-                Err(refusal) => tracing::debug!(reason = refusal.reason(), "one of several recipients refused"),
+        for (recipient, taker) in recipients.into_iter().zip(takers) {
+            // A refusal that cannot be recorded is the whole message's: taken for the others, it would be lost to this one unseen.
+            match self.handle(&arrival, &examined, recipient, taker).await? {
+                Handled::Wanted(message) => wanted.push(*message),
+                Handled::Blocked(message, refusal) => blocked.push((*message, refusal)),
             }
         }
         if !wanted.is_empty() {
@@ -253,7 +255,8 @@ impl Intake {
             subject: examined.facts.subject.clone().unwrap_or_default(),
             message_id_header: examined.facts.message_id.clone().unwrap_or_default(),
             eight_bit: examined.facts.eight_bit,
-            smtputf8: examined.facts.eight_bit_header,
+            // Raw octets in a header that came without SMTPUTF8 go on without it: not every server offers it.
+            smtputf8: arrival.envelope.smtputf8 && examined.facts.eight_bit_header,
             stream: STREAM.to_owned(),
             tags: Vec::new(),
             metadata: serde_json::json!({}),
@@ -343,6 +346,15 @@ fn host(destination: &Onward) -> String {
             .unwrap_or_default(),
         DestinationKind::Endpoint => destination.address.splitn(4, '/').take(3).collect::<Vec<_>>().join("/"),
     }
+}
+
+/// The recipients, without those that were named before.
+fn each_once(recipients: &[Recipient]) -> Vec<&Recipient> {
+    let mut seen = HashSet::new();
+    recipients
+        .iter()
+        .filter(|recipient| seen.insert(recipient.address.folded()))
+        .collect()
 }
 
 fn local_key(local: &LocalOrigin) -> NewIdempotency {

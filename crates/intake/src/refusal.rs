@@ -132,7 +132,7 @@ impl Refusal {
     pub const fn is_temporary(&self) -> bool {
         matches!(
             self,
-            Self::QuotaExceeded { .. } | Self::KeyInProgress | Self::Unavailable | Self::InDoubt
+            Self::QuotaExceeded { .. } | Self::KeyInProgress | Self::Unavailable | Self::InDoubt | Self::NoDestination
         )
     }
 }

@@ -15,5 +15,5 @@ pub(crate) use decode::{FORGIVING_BASE64, decode_raw, known_charset, to_text};
 pub use decode::{decode, unfold};
 pub use edit::{prepend, remove};
 pub(crate) use rewrite::chunks;
-pub use rewrite::{mailbox, replace_author, shown_author};
+pub use rewrite::{mailbox, replace_author, replace_author_and_answers, shown_author};
 pub use scan::{Field, Fields, Headers};

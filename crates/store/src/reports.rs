@@ -93,7 +93,7 @@ pub async fn take(connection: &mut PgConnection, organization: OrganizationId, m
     }
     let Some(row) = sqlx::query!(
         r#"select envelope_sender, dsn_envid, dsn_headers_only, stream, created_at, original_recipient, direction = 'forward' as "forwarded!",
-             coalesce(verdicts->'spf'->>'result' = 'pass', false) as "spf_passed!"
+             via = 'internal' or coalesce(verdicts->'spf'->>'result' = 'pass', false) as "vouched!"
            from message where organization_id = $1 and id = $2"#,
         organization.0,
         message.0
@@ -104,7 +104,8 @@ pub async fn take(connection: &mut PgConnection, organization: OrganizationId, m
         return Ok(None);
     };
     // What came in under a sender that SPF does not vouch for is not answered: the report would hit whoever was forged (backscatter).
-    if row.forwarded && !row.spf_passed {
+    // What came from this instance has a return path of ours, so that the report finds its way back to the author step by step.
+    if row.forwarded && !row.vouched {
         return Ok(None);
     }
     // NOTIFY bits: 1 never, 4 failure. Absent means the default: failures are reported.

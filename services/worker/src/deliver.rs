@@ -10,7 +10,7 @@ use crate::{
 };
 use chrono::{DateTime, Utc};
 use intake::Intake;
-use mail::{Address, Domain, EnhancedCode, Host, ReversePath, return_path::ReturnPaths};
+use mail::{Address, Domain, EnhancedCode, Host, ReversePath, header, return_path::ReturnPaths};
 use smtp::client::Transaction;
 use std::{
     borrow::Cow,
@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use store::{
-    PgPool,
+    PgPool, contacts,
     models::AttemptOutcome,
     queue::{self, AttemptRecord, Finish, Outcome},
 };
@@ -246,7 +246,7 @@ impl Deliverer {
             },
         };
         Some(match &job.head().rewrite_from {
-            Some(from) => Body::Large(mail::header::replace_author(&body, from), None),
+            Some(from) => Body::Large(replace_author(&body, from), None),
             None => body,
         })
     }
@@ -324,6 +324,15 @@ impl std::ops::Deref for Body<'_> {
             Self::Fetched(body) => body,
             Self::Large(body, _) => body,
         }
+    }
+}
+
+/// A reverse address as From is for answers, so that no other one may stand beside it.
+fn replace_author(raw: &[u8], from: &str) -> Vec<u8> {
+    let is_reverse = header::author(from.as_bytes()).is_some_and(|address| contacts::is_candidate(&address.local_part().to_lowercase()));
+    match is_reverse {
+        true => header::replace_author_and_answers(raw, from),
+        false => header::replace_author(raw, from),
     }
 }
 

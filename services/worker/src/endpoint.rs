@@ -150,7 +150,8 @@ fn answered(status: StatusCode) -> Fate {
     };
     let enhanced = match outcome {
         AttemptOutcome::Delivered => EnhancedCode(2, 0, 0),
-        AttemptOutcome::Bounced => EnhancedCode(5, 1, 6),
+        // Not 5.1.x: a URL is no address that could be suppressed.
+        AttemptOutcome::Bounced => EnhancedCode(5, 2, 1),
         _ => EnhancedCode(4, 2, 0),
     };
     Fate {

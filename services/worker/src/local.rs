@@ -67,7 +67,10 @@ impl Deliverer {
                 with: "LOCAL".to_owned(),
                 tls: None,
             },
-            envelope: Envelope::new(prepared.sender.clone(), vec![Recipient::new(recipient.clone())]),
+            envelope: Envelope {
+                smtputf8: job.head().smtputf8,
+                ..Envelope::new(prepared.sender.clone(), vec![Recipient::new(recipient.clone())])
+            },
             raw,
             trace_context: job.head().trace_context.clone(),
             local: Some(local),

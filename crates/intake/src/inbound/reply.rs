@@ -4,7 +4,7 @@
 //! Only the alias's own mailbox may use a reverse address, and not the text of From says who that is: SPF or DKIM must pass for the
 //! mailbox's domain. Nothing of the private mailbox stays in what leaves.
 
-use super::{Arrival, Examined, recipient::AliasTarget};
+use super::{Arrival, Examined, local_key, recipient::AliasTarget};
 use crate::{Intake, Refusal};
 use chrono::Utc;
 use mail::{
@@ -12,7 +12,7 @@ use mail::{
     header::{self, Headers},
     reply::{self, Scrub},
 };
-use mailauth::{aligned_with, dmarc};
+use mailauth::{aligned_with, dmarc, verify::DmarcResult};
 use store::{
     acceptance::{InboundFacts, NewDelivery, NewMessage},
     aliases::Target,
@@ -67,10 +67,10 @@ impl Intake {
             id,
             organization,
             direction: Direction::Reply,
-            via: Via::Smtp,
+            via: if arrival.local.is_some() { Via::Internal } else { Via::Smtp },
             credential: None,
             domain: Some(contact.domain.id),
-            parent: None,
+            parent: arrival.local.as_ref().map(|local| local.message),
             envelope_sender: alias.to_string(),
             header_from: alias.to_string(),
             subject: examined.facts.subject.clone().unwrap_or_default(),
@@ -97,7 +97,7 @@ impl Intake {
                 forward_to: None,
                 decided: None,
             }],
-            idempotency: None,
+            idempotency: arrival.local.as_ref().map(local_key),
             inbound: InboundFacts {
                 original_recipient: Some(reverse.to_string()),
                 ..InboundFacts::default()
@@ -106,7 +106,8 @@ impl Intake {
     }
 
     /// From on the way out: the reverse address where the alias wants replies to come as the alias, the alias's own address where DMARC would
-    /// not survive the forwarding, otherwise the author's, untouched.
+    /// not survive the forwarding, otherwise the author's, untouched. What failed DMARC is never given a From of ours: our signature would vouch
+    /// for a spoof. A pattern stands for many addresses, so that nobody could say as which of them a reply leaves.
     pub(super) async fn rewrite_from(
         &self,
         examined: &Examined,
@@ -119,14 +120,21 @@ impl Intake {
             return Ok(None);
         };
         let shown = header::shown_author(field.value, &author);
-        if let (RepliesAs::AsAlias, Some(id)) = (alias.replies, alias.id) {
+        let dmarc = &examined.verdicts.dmarc;
+        if matches!(dmarc.result, DmarcResult::Fail | DmarcResult::PermError) {
+            return Ok(None);
+        }
+        if let (RepliesAs::AsAlias, Some(id), Some(_)) = (alias.replies, alias.id, &alias.local_part) {
+            // Whom an answer is meant for, if not the author.
+            let reply_to = headers.first("Reply-To").and_then(|field| header::author(field.value));
+            let correspondent = reply_to.as_ref().unwrap_or(&author);
             let mut transaction = self.pool.begin().await.map_err(store::Error::from)?;
-            let (contact, _) = contacts::find_or_insert(&mut transaction, alias.domain.organization, id, &author, &shown).await?;
+            let (contact, _) = contacts::find_or_insert(&mut transaction, alias.domain.organization, id, correspondent, &shown).await?;
             transaction.commit().await.map_err(store::Error::from)?;
             let reverse = Host::parse(&contact.domain_name).and_then(|host| Address::new(&contact.reverse_local_part, host));
             return Ok(reverse.ok().map(|reverse| header::mailbox(&shown, &reverse)));
         }
-        Ok(dmarc::rewrite_from(&examined.verdicts.dmarc).then(|| header::mailbox(&shown, alias_address)))
+        Ok(dmarc::rewrite_from(dmarc).then(|| header::mailbox(&shown, alias_address)))
     }
 }
 

@@ -7,11 +7,24 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 /// says whom to answer. Fields keep their places; the body is copied as it is.
 #[must_use]
 pub fn replace_author(raw: &[u8], from: &str) -> Vec<u8> {
+    rewrite(raw, from, true)
+}
+
+/// As [`replace_author`], without any Reply-To: whoever answers writes to `from` and nobody else.
+#[must_use]
+pub fn replace_author_and_answers(raw: &[u8], from: &str) -> Vec<u8> {
+    rewrite(raw, from, false)
+}
+
+fn rewrite(raw: &[u8], from: &str, keep_answers: bool) -> Vec<u8> {
     let headers = Headers::scan(raw);
     let author = headers.first("From").map(|field| field.value.to_vec());
     let mut rewritten = Vec::with_capacity(raw.len() + from.len() + 64);
     let mut replaced = false;
     for field in headers.iter() {
+        if !keep_answers && field.is("Reply-To") {
+            continue;
+        }
         if !field.is("From") {
             rewritten.extend_from_slice(field.raw);
             continue;
@@ -21,7 +34,8 @@ pub fn replace_author(raw: &[u8], from: &str) -> Vec<u8> {
             replaced = true;
         }
     }
-    if headers.first("Reply-To").is_none()
+    if keep_answers
+        && headers.first("Reply-To").is_none()
         && let Some(author) = author
     {
         rewritten.extend_from_slice(b"Reply-To:");
@@ -94,6 +108,7 @@ mod tests {
             replace_author(answered, "<x@y.test>"),
             b"From: <x@y.test>\r\nReply-To: c@d.test\r\n\r\n"
         );
+        assert_eq!(replace_author_and_answers(answered, "<x@y.test>"), b"From: <x@y.test>\r\n\r\n");
     }
 
     #[test]
