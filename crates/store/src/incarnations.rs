@@ -10,9 +10,6 @@ use uuid::Uuid;
 /// A worker that has not renewed for this long is dead.
 pub const DEAD_AFTER_SECONDS: f64 = 20.0;
 
-/// Workers that may end while holding a delivery, one after the other, before it is set aside.
-pub const POISONOUS: i32 = 5;
-
 /// Registers a new worker.
 ///
 /// # Errors
@@ -37,35 +34,34 @@ pub async fn renew(executor: impl PgExecutor<'_>, worker: Uuid) -> Result<bool> 
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes leave. Claims that are still held go back at once, without being counted in doubt when `dialled` excludes them.
+/// Takes leave. Claims that are still held go back at once. `poisonous` is as for [`bury`].
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn stop(pool: &PgPool, worker: Uuid) -> Result<u64> {
+pub async fn stop(pool: &PgPool, worker: Uuid, poisonous: u32) -> Result<u64> {
     let mut transaction = pool.begin().await?;
     // incarnations::stop — declared dead now, so that the one piece of code for dead workers also serves a stopping one
     sqlx::query!("update worker_incarnation set renewed_at = '-infinity' where id = $1", worker)
         .execute(&mut *transaction)
         .await?;
-    let freed = free(&mut transaction, 0.0, Some(worker)).await?;
+    let freed = free(&mut transaction, 0.0, Some(worker), poisonous).await?;
     transaction.commit().await?;
     Ok(freed)
 }
 
-/// Returns the claims of every worker that has not renewed for `older_than_seconds`. Gives how many came back.
+/// Returns the claims of every worker that has not renewed for `older_than_seconds`. Gives how many came back. A delivery on which `poisonous` workers
+/// in a row ended is set aside instead: what kills a worker must not stop the line.
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn bury(pool: &PgPool, older_than_seconds: f64) -> Result<u64> {
+pub async fn bury(pool: &PgPool, older_than_seconds: f64, poisonous: u32) -> Result<u64> {
     let mut transaction = pool.begin().await?;
-    let freed = free(&mut transaction, older_than_seconds, None).await?;
+    let freed = free(&mut transaction, older_than_seconds, None, poisonous).await?;
     transaction.commit().await?;
     Ok(freed)
 }
 
-/// Frees the claims of dead workers. A delivery that workers died on `POISONOUS` times in a row is set aside instead: what kills a worker
-/// must not stop the line.
-async fn free(connection: &mut sqlx::PgConnection, older_than_seconds: f64, only: Option<Uuid>) -> Result<u64> {
+async fn free(connection: &mut sqlx::PgConnection, older_than_seconds: f64, only: Option<Uuid>, poisonous: u32) -> Result<u64> {
     // incarnations::free — the dead are locked first, so that two processes do not bury the same one
     let dead = sqlx::query_scalar!(
         "select id from worker_incarnation where renewed_at <= now() - make_interval(secs => $1) and ($2::uuid is null or id = $2)
@@ -75,7 +71,7 @@ async fn free(connection: &mut sqlx::PgConnection, older_than_seconds: f64, only
     )
     .fetch_all(&mut *connection)
     .await?;
-    release(connection, &dead).await
+    release(connection, &dead, poisonous).await
 }
 
 /// Returns claims under the name of a worker that is not registered: one that was buried while its next claim was on the way, and ended before
@@ -83,7 +79,7 @@ async fn free(connection: &mut sqlx::PgConnection, older_than_seconds: f64, only
 ///
 /// # Errors
 /// When the database is out of reach.
-pub async fn release_unknown(pool: &PgPool) -> Result<u64> {
+pub async fn release_unknown(pool: &PgPool, poisonous: u32) -> Result<u64> {
     let mut transaction = pool.begin().await?;
     // incarnations::release_unknown — a worker that has just been buried goes on under its old name until its next heartbeat
     let unknown = sqlx::query_scalar!(
@@ -93,12 +89,12 @@ pub async fn release_unknown(pool: &PgPool) -> Result<u64> {
     )
     .fetch_all(&mut *transaction)
     .await?;
-    let freed = release(&mut transaction, &unknown).await?;
+    let freed = release(&mut transaction, &unknown, poisonous).await?;
     transaction.commit().await?;
     Ok(freed)
 }
 
-async fn release(connection: &mut sqlx::PgConnection, dead: &[Uuid]) -> Result<u64> {
+async fn release(connection: &mut sqlx::PgConnection, dead: &[Uuid], poisonous: u32) -> Result<u64> {
     if dead.is_empty() {
         return Ok(0);
     }
@@ -130,7 +126,7 @@ async fn release(connection: &mut sqlx::PgConnection, dead: &[Uuid]) -> Result<u
          )
          select count(*) as "freed!", count(*) filter (where lost >= $2) as "poisonous!" from lost"#,
         dead,
-        POISONOUS
+        i32::try_from(poisonous).unwrap_or(i32::MAX)
     )
     .fetch_one(&mut *connection)
     .await?;

@@ -317,7 +317,7 @@ async fn an_outcome_that_comes_after_its_claim_was_lost_is_not_written(pool: PgP
     let (slow, quick) = (Uuid::now_v7(), Uuid::now_v7());
     incarnations::start(&pool, slow, "here").await.unwrap();
     let late = claim(&pool, slow, lane, 1).await;
-    assert_eq!(incarnations::bury(&pool, 0.0).await.unwrap(), 1);
+    assert_eq!(incarnations::bury(&pool, 0.0, 5).await.unwrap(), 1);
     assert!(!incarnations::renew(&pool, slow).await.unwrap(), "a buried worker must learn of it");
     let second = claim(&pool, quick, lane, 1).await;
     assert_eq!(second[0].attempts, 2);
@@ -355,7 +355,7 @@ async fn a_living_workers_claims_stay_and_a_dead_ones_come_back(pool: PgPool) {
         .execute(&pool)
         .await
         .unwrap();
-    assert_eq!(incarnations::bury(&pool, incarnations::DEAD_AFTER_SECONDS).await.unwrap(), 1);
+    assert_eq!(incarnations::bury(&pool, incarnations::DEAD_AFTER_SECONDS, 5).await.unwrap(), 1);
     let left: Vec<Uuid> = sqlx::query_scalar("select worker_id from queue where worker_id is not null")
         .fetch_all(&pool)
         .await
@@ -369,13 +369,13 @@ async fn a_delivery_on_which_worker_after_worker_ends_is_set_aside_and_others_fl
     let lane = lane(&pool, organization, "rcpt.test").await;
     let message = message(organization, lane, &["poison@rcpt.test"]);
     accept(&pool, &message).await;
-    for _ in 0..incarnations::POISONOUS {
+    for _ in 0..5 {
         let worker = Uuid::now_v7();
         incarnations::start(&pool, worker, "here").await.unwrap();
         assert_eq!(claim(&pool, worker, lane, 1).await.len(), 1);
-        incarnations::bury(&pool, 0.0).await.unwrap();
+        incarnations::bury(&pool, 0.0, 5).await.unwrap();
     }
-    assert_eq!(statuses(&pool, message.id).await, [("quarantined".into(), incarnations::POISONOUS)]);
+    assert_eq!(statuses(&pool, message.id).await, [("quarantined".into(), 5)]);
     assert!(claim(&pool, Uuid::now_v7(), lane, 1).await.is_empty());
     assert!(events(&pool, message.id).await.contains(&"message.quarantined".to_owned()));
 }

@@ -14,16 +14,18 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) struct Heartbeat {
     pool: PgPool,
     host: String,
+    /// Workers that may end while holding a delivery, one after the other, before it is set aside.
+    poisonous: u32,
     incarnation: watch::Sender<Uuid>,
 }
 
 impl Heartbeat {
     /// Registers, waiting for the database as long as it takes. A worker that knows itself alone (the embedded database has one master)
     /// returns the claims of every former one at once instead of waiting for their lease to end.
-    pub(crate) async fn start(pool: PgPool, host: String, alone: bool) -> (Self, watch::Receiver<Uuid>) {
+    pub(crate) async fn start(pool: PgPool, host: String, poisonous: u32, alone: bool) -> (Self, watch::Receiver<Uuid>) {
         let id = Uuid::now_v7();
         loop {
-            match begin(&pool, id, &host, alone).await {
+            match begin(&pool, id, &host, poisonous, alone).await {
                 Ok(freed) => {
                     if freed > 0 {
                         tracing::warn!(freed, "deliveries of workers that ended without an outcome are back in the queue");
@@ -37,7 +39,13 @@ impl Heartbeat {
             }
         }
         let (incarnation, told) = watch::channel(id);
-        (Self { pool, host, incarnation }, told)
+        let heartbeat = Self {
+            pool,
+            host,
+            poisonous,
+            incarnation,
+        };
+        (heartbeat, told)
     }
 
     /// Beats until stopped. What it frees is found by the next discovery.
@@ -62,7 +70,7 @@ impl Heartbeat {
             incarnations::start(&self.pool, id, &self.host).await?;
             self.incarnation.send_replace(id);
         }
-        let freed = incarnations::bury(&self.pool, incarnations::DEAD_AFTER_SECONDS).await?;
+        let freed = incarnations::bury(&self.pool, incarnations::DEAD_AFTER_SECONDS, self.poisonous).await?;
         if freed > 0 {
             metrics::counter!("postroad_claims_lost_total").increment(freed);
             tracing::warn!(freed, "deliveries of a dead worker are back in the queue");
@@ -73,7 +81,7 @@ impl Heartbeat {
     /// Takes leave; claims that are left go back at once.
     pub(crate) async fn stop(&self) {
         let id = *self.incarnation.borrow();
-        match incarnations::stop(&self.pool, id).await {
+        match incarnations::stop(&self.pool, id, self.poisonous).await {
             Ok(0) => {}
             Ok(freed) => tracing::warn!(freed, "deliveries without an outcome go back to the queue"),
             Err(error) => tracing::warn!(%error, "could not take leave; others will take the claims over"),
@@ -81,9 +89,9 @@ impl Heartbeat {
     }
 }
 
-async fn begin(pool: &PgPool, id: Uuid, host: &str, alone: bool) -> store::Result<u64> {
+async fn begin(pool: &PgPool, id: Uuid, host: &str, poisonous: u32, alone: bool) -> store::Result<u64> {
     let older_than = if alone { 0.0 } else { incarnations::DEAD_AFTER_SECONDS };
-    let freed = incarnations::bury(pool, older_than).await?;
+    let freed = incarnations::bury(pool, older_than, poisonous).await?;
     incarnations::start(pool, id, host).await?;
     Ok(freed)
 }

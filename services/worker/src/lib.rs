@@ -70,7 +70,13 @@ pub async fn run(deps: Deps, stop: CancellationToken) -> anyhow::Result<()> {
     let Deps { assembly, alone } = deps;
     let deps = Arc::new(assembly);
     let config = &deps.config;
-    let (heartbeat, incarnation) = heartbeat::Heartbeat::start(deps.pool.clone(), config.smtp.hostname.clone(), alone).await;
+    let (heartbeat, incarnation) = heartbeat::Heartbeat::start(
+        deps.pool.clone(),
+        config.smtp.hostname.clone(),
+        config.delivery.quarantine_after,
+        alone,
+    )
+    .await;
     let (writer, settled, writing) = Writer::start(deps.pool.clone());
     let deliverer = Arc::new(deliverer(&deps, writer)?);
     let tracker = TaskTracker::new();

@@ -18,7 +18,7 @@ pub(super) async fn measure(deps: &Assembly) -> anyhow::Result<()> {
 
 /// Claims that nobody's heartbeat stands for.
 pub(super) async fn release_unknown(deps: &Assembly) -> anyhow::Result<()> {
-    let freed = incarnations::release_unknown(&deps.pool).await?;
+    let freed = incarnations::release_unknown(&deps.pool, deps.config.delivery.quarantine_after).await?;
     if freed > 0 {
         metrics::counter!("postroad_claims_lost_total").increment(freed);
         tracing::warn!(freed, "deliveries claimed by a worker that is not known are back in the queue");

@@ -82,19 +82,17 @@ async fn a_message_that_kills_every_worker_is_set_aside_and_the_others_flow(pool
     // P6
     let poison = Peer::gated(([127, 0, 0, 1], 0).into()).await;
     let sink = Sink::on(([127, 0, 0, 2], poison.address.port()).into(), testkit::sink::Behaviour::default()).await;
-    let world = World::new(pool, poison.address.port(), |_| {}).await;
+    let world = World::new(pool, poison.address.port(), |config| config.delivery.quarantine_after = 3).await;
     world.serve("poison.test", poison.address.ip());
     world.serve("good.test", sink.address.ip());
     let message = world.send(&["a@poison.test"]).await;
-    for death in 1..=usize::try_from(incarnations::POISONOUS).unwrap() {
+    for death in 1..=3 {
         let mortal = Mortal::start(&world);
         poison.wait(death).await;
         mortal.kill();
     }
     let worker = world.start();
-    world
-        .until(message, &[&format!("a@poison.test quarantined - {}", incarnations::POISONOUS)])
-        .await;
+    world.until(message, &["a@poison.test quarantined - 3"]).await;
     assert!(world.events(message).await.contains(&"message.quarantined".to_owned()));
     let good = world.send(&["b@good.test"]).await;
     world.until(good, &["b@good.test delivered 2.0.0 1"]).await;
@@ -112,7 +110,7 @@ async fn a_worker_taken_for_dead_cannot_write_its_late_outcome(pool: PgPool) {
     let worker = world.start();
     peer.wait(1).await;
     let other = Uuid::now_v7();
-    assert_eq!(incarnations::bury(&world.pool, 0.0).await.unwrap(), 1);
+    assert_eq!(incarnations::bury(&world.pool, 0.0, 5).await.unwrap(), 1);
     sqlx::query("update queue set due_at = now() + interval '1 hour'")
         .execute(&world.pool)
         .await
