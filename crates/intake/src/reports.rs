@@ -20,6 +20,8 @@ use store::{
 
 /// Reports of one pass: the rest waits for the next.
 const PASS: i64 = 100;
+/// One report that cannot be written does not hold up the others; so many mean that the fault is not theirs.
+const ENOUGH_FAILURES: usize = 10;
 
 /// Writes the reports that are owed.
 #[derive(Debug)]
@@ -39,11 +41,23 @@ impl<'a> Reporter<'a> {
     /// # Errors
     /// When the database is out of reach; what is left over is still owed.
     pub async fn run(&self) -> Result<usize, Refusal> {
-        let mut written = 0;
+        let (mut written, mut failed, mut failure) = (0, 0, None);
         for (organization, message) in reports::ready(&self.intake.pool, PASS).await? {
-            written += usize::from(self.report(organization, message).await?);
+            match self.report(organization, message).await {
+                Ok(done) => written += usize::from(done),
+                Err(refusal) => {
+                    tracing::warn!(%message, %refusal, "a report could not be written and is still owed");
+                    (failed, failure) = (failed + 1, Some(refusal));
+                }
+            }
+            if failed == ENOUGH_FAILURES {
+                break;
+            }
         }
-        Ok(written)
+        match failure {
+            Some(refusal) if written == 0 => Err(refusal),
+            _ => Ok(written),
+        }
     }
 
     async fn report(&self, organization: OrganizationId, message: MessageId) -> Result<bool, Refusal> {

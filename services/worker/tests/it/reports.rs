@@ -229,3 +229,25 @@ async fn what_the_sender_asks_of_reports_goes_on_to_a_server_that_offers_them_an
     assert_eq!(to_plain.rcpt, ["<a@plain.test>"]);
     assert!(!to_plain.mail.contains("RET=") && !to_plain.mail.contains("ENVID="));
 }
+
+#[sqlx::test(migrations = "../../migrations")]
+async fn a_report_that_cannot_be_written_does_not_hold_up_the_others(pool: PgPool) {
+    // P6: the database refuses the older one
+    let (_theirs, senders, world) = two_sides(pool).await;
+    let refused = world.send(&["bad1@d.test"]).await;
+    for statement in [
+        "create function refuse() returns trigger language plpgsql as $$ begin raise check_violation; end $$".to_owned(),
+        format!(
+            "create trigger refuse before insert on message for each row when (new.parent_id = '{}') execute function refuse()",
+            refused.0
+        ),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&world.pool).await.unwrap();
+    }
+    let _worker = world.start();
+    world.until_number("select count(*) from report_owed", 1).await;
+    world.send(&["bad2@d.test"]).await;
+    let report = senders.wait(1).await.remove(0);
+    assert!(text(&report).contains("rfc822; bad2@d.test"));
+    assert_eq!(world.number("select count(*) from report_owed").await, 1, "still owed");
+}
