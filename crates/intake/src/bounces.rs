@@ -47,14 +47,17 @@ impl Intake {
             .decode(recipient.local_part())
             .map_err(|_| Refusal::InvalidReturnPath)?;
         let minted = i64::try_from(return_path::minted_at(message)).unwrap_or(i64::MAX);
-        let age = Utc::now().timestamp_millis().saturating_sub(minted);
-        if age > chrono::Duration::days(MAX_AGE_DAYS).num_milliseconds() {
-            return Err(Refusal::InvalidReturnPath);
-        }
         let target = BounceTarget {
             message: MessageId(Uuid::from_bytes(message)),
             destination: i16::try_from(destination).map_err(|_| Refusal::InvalidReturnPath)?,
         };
+        if is_too_old(minted) {
+            // Unless it left only lately: it may have been scheduled for then, or held.
+            let left = bounces::last_finished(&self.pool, target.message, target.destination).await?;
+            if left.is_none_or(|left| is_too_old(left.timestamp_millis())) {
+                return Err(Refusal::InvalidReturnPath);
+            }
+        }
         match bounces::standing(&self.pool, target.message, target.destination).await? {
             Known::Open => Ok(Some(target)),
             Known::Busy => Err(Refusal::Unavailable),
@@ -73,6 +76,10 @@ impl Intake {
         tracing::info!(message = %target.message, findings = findings.len(), changed = taken, "a bounce came back");
         Ok(())
     }
+}
+
+fn is_too_old(milliseconds: i64) -> bool {
+    Utc::now().timestamp_millis().saturating_sub(milliseconds) > chrono::Duration::days(MAX_AGE_DAYS).num_milliseconds()
 }
 
 /// What the report says of each recipient, in the store's words.

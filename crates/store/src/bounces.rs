@@ -1,6 +1,7 @@
 //! What came back: bounces and complaints, recorded against the deliveries they name.
 
 use crate::{Result, ids::MessageId, models::DeliveryStatus};
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -65,6 +66,21 @@ pub async fn standing(pool: &PgPool, message: MessageId, destination: i16) -> Re
         (.., 0) => Known::Settled,
         _ => Known::Open,
     })
+}
+
+/// When the last delivery of one transaction was finished, if one is.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn last_finished(pool: &PgPool, message: MessageId, destination: i16) -> Result<Option<DateTime<Utc>>> {
+    // bounces::last_finished
+    Ok(sqlx::query_scalar!(
+        "select max(finished_at) from delivery where message_id = $1 and destination = $2",
+        message.0,
+        destination
+    )
+    .fetch_one(pool)
+    .await?)
 }
 
 /// One delivery of the transaction.

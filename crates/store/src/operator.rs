@@ -79,7 +79,8 @@ pub struct Moved {
     pub lanes: Vec<i64>,
 }
 
-/// Makes deliveries due now. Held ones stay held; those in progress are left alone.
+/// Makes deliveries due now. Held ones stay held; those in progress are left alone, and so are those that wait for their scheduled
+/// time, unless their message is named.
 ///
 /// # Errors
 /// When the database is out of reach.
@@ -90,11 +91,16 @@ pub async fn retry(pool: &PgPool, selection: Selection<'_>) -> Result<Moved> {
              select q.message_id, q.number from queue q join lane l on l.id = q.lane_id
              where ($1::uuid is null or q.message_id = $1) and ($2::text is null or l.destination = $2)
                and ($3::uuid is null or q.organization_id = $3)
-               and q.worker_id is null and not q.held and q.due_at > now()
+               and q.worker_id is null and not q.held and q.due_at > now() and (q.attempts > 0 or $1 is not null)
              order by q.message_id, q.number limit $4 for update of q skip locked
+         ), changed as (
+             update queue q set due_at = now() from picked p where q.message_id = p.message_id and q.number = p.number
+             returning q.message_id, q.number, q.lane_id
+         ), no_longer_scheduled as (
+             update delivery d set status = 'queued' from changed c
+             where d.message_id = c.message_id and d.number = c.number and d.status = 'scheduled'
          )
-         update queue q set due_at = now() from picked p where q.message_id = p.message_id and q.number = p.number
-         returning q.lane_id"#,
+         select lane_id from changed"#,
         selection.message.map(|id| id.0),
         selection.destination,
         selection.organization.map(|id| id.0),
@@ -141,7 +147,7 @@ pub async fn hold(pool: &PgPool, selection: Selection<'_>) -> Result<Moved> {
     Ok(moved(rows.iter().map(|row| row.lane_id).collect()))
 }
 
-/// Lets held deliveries go, now.
+/// Lets held deliveries go: now, or those that are scheduled and were not tried yet at their time.
 ///
 /// # Errors
 /// When the database is out of reach.
@@ -156,10 +162,11 @@ pub async fn release(pool: &PgPool, selection: Selection<'_>) -> Result<Moved> {
                and q.worker_id is null and q.held
              order by q.message_id, q.number limit $4 for update of q skip locked
          ), changed as (
-             update queue q set held = false, due_at = now() from picked p where q.message_id = p.message_id and q.number = p.number
-             returning q.message_id, q.number, q.organization_id, q.lane_id, q.attempts
+             update queue q set held = false, due_at = case when q.attempts = 0 then greatest(q.due_at, now()) else now() end
+             from picked p where q.message_id = p.message_id and q.number = p.number
+             returning q.message_id, q.number, q.organization_id, q.lane_id, q.attempts, q.due_at > now() as later
          )
-         update delivery d set status = (case when c.attempts > 0 then 'deferred' else 'queued' end)::delivery_status
+         update delivery d set status = (case when c.attempts > 0 then 'deferred' when c.later then 'scheduled' else 'queued' end)::delivery_status
          from changed c where d.message_id = c.message_id and d.number = c.number
          returning d.message_id, d.recipient, c.organization_id, c.lane_id"#,
         selection.message.map(|id| id.0),

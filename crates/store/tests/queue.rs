@@ -10,6 +10,7 @@ use store::{
     incarnations,
     lanes::{self, LaneKey},
     models::{AttemptOutcome, DeliveryStatus, Direction, RecipientKind, Via},
+    operator,
     queue::{self, AttemptRecord, Claimed, Finish, Outcome, Want},
     reports,
 };
@@ -511,4 +512,32 @@ async fn a_month_past_every_retention_is_dropped_unless_something_in_it_is_unfin
         .await
         .unwrap();
     assert_eq!(left.as_deref(), Some("message_2025m03"));
+}
+
+#[sqlx::test(migrations = "../../migrations")]
+async fn the_operator_lets_held_mail_go_at_its_own_time_and_names_what_shall_go_before(pool: PgPool) {
+    let organization = organization(&pool).await;
+    let lane = lane(&pool, organization, "rcpt.test").await;
+    let later = Utc::now() + Duration::days(1);
+    let mut scheduled = message(organization, lane, &["later@rcpt.test"]);
+    scheduled.scheduled_at = Some(later);
+    accept(&pool, &scheduled).await;
+    let state = async || -> (String, bool) {
+        sqlx::query_as("select d.status::text, q.due_at > now() from delivery d join queue q using (message_id, number)")
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+    };
+    let everything = operator::Selection::default();
+    assert_eq!(operator::hold(&pool, everything).await.unwrap().deliveries, 1);
+    assert_eq!(state().await, ("held".to_owned(), true));
+    assert_eq!(operator::release(&pool, everything).await.unwrap().deliveries, 1);
+    assert_eq!(state().await, ("scheduled".to_owned(), true));
+    assert_eq!(operator::retry(&pool, everything).await.unwrap().deliveries, 0);
+    let named = operator::Selection {
+        message: Some(scheduled.id),
+        ..everything
+    };
+    assert_eq!(operator::retry(&pool, named).await.unwrap().deliveries, 1);
+    assert_eq!(state().await, ("queued".to_owned(), false));
 }

@@ -112,7 +112,7 @@ pub enum QueueCommand {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
         limit: u32,
     },
-    /// Try again now.
+    /// Try again now. A message that waits for its scheduled time goes only when it is named itself.
     Retry {
         /// Which ones.
         #[command(flatten)]
@@ -136,6 +136,9 @@ pub enum QueueCommand {
 #[derive(Debug, Clone, Args)]
 pub struct Which {
     /// One message, `msg_…`.
+    #[arg(value_name = "MESSAGE", conflicts_with = "message")]
+    pub id: Option<MessageId>,
+    /// The same by name.
     #[arg(long)]
     pub message: Option<MessageId>,
     /// A recipient domain.
@@ -151,7 +154,7 @@ impl Which {
     #[must_use]
     pub fn selection(&self, organization: Option<store::ids::OrganizationId>) -> Selection<'_> {
         Selection {
-            message: self.message,
+            message: self.message.or(self.id),
             destination: self.destination.as_ref().map(mail::Domain::as_str),
             organization,
         }
@@ -160,13 +163,13 @@ impl Which {
 
 /// Like [`Which`], and everything only when that is said.
 #[derive(Debug, Clone, Args)]
-#[command(group = clap::ArgGroup::new("chosen").required(true).multiple(true).args(["message", "destination", "organization", "all"]))]
+#[command(group = clap::ArgGroup::new("chosen").required(true).multiple(true).args(["id", "message", "destination", "organization", "all"]))]
 pub struct Chosen {
     /// Which ones.
     #[command(flatten)]
     pub which: Which,
     /// Every delivery of the instance.
-    #[arg(long, conflicts_with_all = ["message", "destination", "organization"])]
+    #[arg(long, conflicts_with_all = ["id", "message", "destination", "organization"])]
     pub all: bool,
 }
 
@@ -186,6 +189,10 @@ mod tests {
         assert!(Cli::try_parse_from(["postroad", "queue", "hold", "--all"]).is_ok());
         assert!(Cli::try_parse_from(["postroad", "queue", "hold", "--all", "--destination", "a.test"]).is_err());
         assert!(Cli::try_parse_from(["postroad", "queue", "list"]).is_ok());
+        let message = MessageId::generate().to_string();
+        assert!(Cli::try_parse_from(["postroad", "queue", "hold", &message]).is_ok());
+        assert!(Cli::try_parse_from(["postroad", "queue", "hold", "--message", &message]).is_ok());
+        assert!(Cli::try_parse_from(["postroad", "queue", "hold", &message, "--message", &message]).is_err());
     }
 
     #[test]

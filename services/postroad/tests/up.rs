@@ -182,6 +182,13 @@ fn the_queue_is_held_listed_and_released_from_the_command_line() {
         "0 deliveries held\n"
     );
     assert_eq!(instance.told(&["queue", "release", "--all"]), "1 deliveries released\n");
+    assert!(
+        instance.told(&["queue", "list"]).contains("\tscheduled\t"),
+        "released before its time"
+    );
+    assert_eq!(instance.told(&["queue", "retry", "--all"]), "0 deliveries made due now\n");
+    let message = answer.split('"').find(|word| word.starts_with("msg_")).unwrap();
+    assert_eq!(instance.told(&["queue", "retry", message]), "1 deliveries made due now\n");
     instance.wait_for("delivery", PATIENCE, |instance| {
         instance.told(&["queue", "list"]).lines().count() == 1
     });

@@ -90,6 +90,8 @@ async fn malformed_authorless_and_oversized_messages_are_refused_for_good_and_le
         b"From: app@sender.test\r\n\r\nnul\0\r\n",
         b"From: nobody at all\r\n\r\nx\r\n",
         b"From:\r\n\r\nx\r\n",
+        b"From: <ceo@bank.test <app@sender.test>\r\n\r\nx\r\n",
+        b"From: ceo@bank.test x@bank.test, app@sender.test\r\n\r\nx\r\n",
     ] {
         let refusal = world.accept(raw).await.unwrap_err();
         assert!(

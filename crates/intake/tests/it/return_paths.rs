@@ -96,3 +96,23 @@ async fn forged_expired_unknown_and_settled_return_paths_are_refused(pool: PgPoo
     );
     assert!(!Refusal::InvalidReturnPath.is_temporary());
 }
+
+#[sqlx::test(migrations = "../../migrations")]
+async fn a_return_path_ages_from_the_day_its_mail_left(pool: PgPool) {
+    let world = World::new(pool).await;
+    world.accept(COMPLETE).await.unwrap();
+    let minted = chrono::Utc::now() - chrono::Duration::days(200);
+    let mut id = [0x70; 16];
+    id[..6].copy_from_slice(&minted.timestamp_millis().to_be_bytes()[2..]);
+    let path = address(&ReturnPaths::new(KEY).encode(id, 0), HOSTNAME);
+    for (left_before, believed) in [("29 days", true), ("31 days", false)] {
+        sqlx::query("update delivery set message_id = $1, status = 'delivered', finished_at = now() - $2::text::interval")
+            .bind(uuid::Uuid::from_bytes(id))
+            .bind(left_before)
+            .execute(&world.pool)
+            .await
+            .unwrap();
+        let answer = world.intake.bounce_target(&path).await;
+        assert_eq!(matches!(answer, Ok(Some(_))), believed, "{left_before}: {answer:?}");
+    }
+}
