@@ -1,6 +1,6 @@
 //! Writing accepted messages: one transaction, one statement, for a whole batch.
 //!
-//! Promises: a message is stored with its body and *all* its recipients or not at all; [`commit`] says for each message what
+//! Promises: a message is stored with its body and *all* its recipients or not at all; [`Committer::commit`] says for each message what
 //! became of it, also when the connection is lost during COMMIT ([`Stored::InDoubt`] only when the database cannot be asked in
 //! time). It decides nothing about the messages, and takes lanes that exist already (see [`crate::lanes`]).
 

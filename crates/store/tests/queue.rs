@@ -1,4 +1,5 @@
 //! Acceptance, claims, outcomes and leases on a real PostgreSQL.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use chrono::{DateTime, Duration, Utc};
 use sqlx::PgPool;
