@@ -77,8 +77,9 @@ fn start(work: &str, arguments: &str, database: &str, more: &[(&str, &str)]) -> 
 impl Started {
     fn signal(&self, name: &str) {
         assert!(
-            Command::new("kill")
-                .args([name, &self.process.id().to_string()])
+            // The shell's own: a small machine has no kill program.
+            Command::new("sh")
+                .args(["-c", &format!("kill {name} {}", self.process.id())])
                 .status()
                 .unwrap()
                 .success()

@@ -53,6 +53,7 @@ const fn histogram(name: &'static str, help: &'static str) -> Metric {
 /// Every metric, whichever process publishes it. A test holds the code to it.
 pub const METRICS: &[Metric] = &[
     counter("postroad_messages_accepted_total", "Messages committed and answered with success."),
+    counter("postroad_messages_received_total", "Messages taken for addresses hosted here."),
     counter("postroad_messages_replayed_total", "Sends answered from an idempotency record."),
     counter("postroad_messages_refused_total", "Messages refused, by reason."),
     gauge("postroad_smtp_sessions", "SMTP sessions open now."),
