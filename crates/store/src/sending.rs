@@ -68,6 +68,25 @@ pub async fn is_hosted(pool: &PgPool, name: &str) -> Result<bool> {
     Ok(found)
 }
 
+/// The domain whose postmaster is the one of this host: the host's own name or one above it, else the first domain of the first
+/// organization, whose people run this.
+///
+/// # Errors
+/// When the database is out of reach.
+pub async fn domain_of_host(pool: &PgPool, hostname: &str) -> Result<Option<String>> {
+    // sending::domain_of_host
+    Ok(sqlx::query_scalar!(
+        r#"select d.name
+           from domain d cross join lateral (select $1 = d.name or right($1, length(d.name) + 1) = '.' || d.name as own) o
+           where d.verified_at is not null
+             and (o.own or d.organization_id = (select id from organization order by created_at, id limit 1))
+           order by o.own desc, length(d.name) * o.own::int desc, d.verified_at, d.id limit 1"#,
+        hostname
+    )
+    .fetch_optional(pool)
+    .await?)
+}
+
 /// Everything needed to send as a domain.
 ///
 /// # Errors

@@ -103,9 +103,9 @@ impl Backend for Policy {
         _position: usize,
     ) -> Result<(), Reply> {
         let peer = session.peer.address.ip();
-        let ForwardPath::Address(address) = &recipient.recipient else {
-            // RFC 5321 §4.1.1.3 wants it understood; which domain's postmaster is meant, nobody can say.
-            return self.unknown(peer).await;
+        let address = match &recipient.recipient {
+            ForwardPath::Address(address) => address,
+            ForwardPath::Postmaster => return self.postmaster(peer).await,
         };
         if self.bounce_target(address).await?.is_some() {
             return if mail.sender.is_null() {
@@ -166,6 +166,19 @@ impl Policy {
         }
     }
 
+    /// A bare `Postmaster`: whoever comes may write to the one who runs this host.
+    async fn postmaster(&self, peer: IpAddr) -> Result<(), Reply> {
+        let here = mail::Host::parse(&self.intake.settings().hostname).ok();
+        let Some(address) = here.and_then(|here| Address::new("postmaster", here).ok()) else {
+            return self.unknown(peer).await;
+        };
+        match self.intake.recipient(&address).await {
+            Ok(()) => Ok(()),
+            Err(refused) if refused.is_temporary() => Err(refusal::reply(&refused)),
+            Err(_) => self.unknown(peer).await,
+        }
+    }
+
     async fn bounce_target(&self, address: &Address) -> Result<Option<BounceTarget>, Reply> {
         self.intake.bounce_target(address).await.map_err(|refused| refusal::reply(&refused))
     }
@@ -214,6 +227,12 @@ impl Policy {
                 Err(refused) => Err(refusal::reply(&refused)),
             };
         };
+        for recipient in &mut envelope.recipients {
+            let meant = self.intake.meant(&recipient.address).await;
+            if let Some(meant) = meant.map_err(|refused| refusal::reply(&refused))? {
+                recipient.address = meant;
+            }
+        }
         let submission = Submission {
             sender: sender(&principal),
             via: Via::Smtp,

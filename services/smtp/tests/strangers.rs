@@ -54,6 +54,33 @@ async fn l04_an_unknown_recipient_is_told_from_relaying(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "../../migrations")]
+async fn g12_whoever_runs_this_host_is_its_postmaster(pool: PgPool) {
+    let world = world(pool, &[]).await;
+    let owner = store::users::NewUser {
+        email: "owner@home.test",
+        name: "Owner",
+        password_hash: "none",
+        instance_admin: true,
+    };
+    let owner = store::users::insert(&world.pool, owner).await.unwrap();
+    store::users::add_member(&world.pool, world.organization, owner.id, store::users::MemberRole::Owner)
+        .await
+        .unwrap();
+    let (mut stranger, mut known) = (world.client().await, world.logged_in().await);
+    assert!(stranger.say("MAIL FROM:<x@other.test>").await.starts_with("250"));
+    for to in ["Postmaster", "postmaster@MX.postroad.test"] {
+        assert!(stranger.say(&format!("RCPT TO:<{to}>")).await.starts_with("250"), "{to}");
+    }
+    assert!(stranger.say("RCPT TO:<abuse@mx.postroad.test>").await.starts_with("550 5.7.1"));
+    assert_eq!(&send(&mut known, "app@sender.test", &["Postmaster"], MESSAGE).await[..3], "250");
+    let recipients: Vec<String> = sqlx::query_scalar("select recipient from delivery")
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(recipients, ["postmaster@sender.test"]);
+}
+
+#[sqlx::test(migrations = "../../migrations")]
 async fn unknown_recipients_end_in_a_throttle(pool: PgPool) {
     let world = world(pool, &[("POSTROAD_LIMITS__UNKNOWN_RECIPIENTS_PER_ADDRESS", "3")]).await;
     let mut client = world.client().await;

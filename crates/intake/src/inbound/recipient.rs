@@ -8,6 +8,7 @@ use store::{
     contacts::{self, ReverseContact},
     ids::{AliasId, DestinationId},
     models::{DestinationKind, RepliesAs},
+    sending,
 };
 
 /// Who takes mail for an address.
@@ -78,7 +79,25 @@ impl Intake {
         self.taker(address).await.map(|_| ())
     }
 
+    /// Whom the postmaster of this host's name, and so a bare `Postmaster`, stands for (RFC 5321 §4.5.1): the postmaster of the domain of
+    /// whoever runs this host. `None`: the address stands for itself.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`].
+    pub async fn meant(&self, address: &Address) -> Result<Option<Address>, Refusal> {
+        let hostname = &self.settings.hostname;
+        let of_host = address.domain().is_some_and(|domain| domain.as_str() == hostname);
+        if !of_host || !address.local_part().eq_ignore_ascii_case("postmaster") || self.directory.is_hosted(hostname).await? {
+            return Ok(None);
+        }
+        let domain = sending::domain_of_host(&self.pool, hostname).await?;
+        let host = domain.and_then(|name| Host::parse(&name).ok());
+        Ok(host.and_then(|host| Address::new("postmaster", host).ok()))
+    }
+
     pub(super) async fn taker(&self, address: &Address) -> Result<Taker, Refusal> {
+        let meant = self.meant(address).await?;
+        let address = meant.as_ref().unwrap_or(address);
         let Some(domain) = address.domain() else {
             return Err(Refusal::NotHosted {
                 domain: address.host().to_string(),
