@@ -14,6 +14,7 @@ use crate::{
         decision::{Decision, Verdict},
         recipient::{Onward, Taker},
     },
+    message::SEVERAL_FROM,
 };
 use bytes::Bytes;
 use chrono::Utc;
@@ -137,6 +138,10 @@ impl Intake {
             });
         }
         let facts = content::inspect_inbound(&arrival.raw).map_err(|error| Refusal::Malformed(error.to_string()))?;
+        if facts.from_count > 1 {
+            // One would pass DMARC and the other be shown (RFC 7489 §6.6.1).
+            return Err(Refusal::Malformed(SEVERAL_FROM.to_owned()));
+        }
         if facts.received_count > self.settings.max_hops {
             return Err(Refusal::Loop {
                 hops: facts.received_count,

@@ -23,6 +23,9 @@ const IDEMPOTENCY_FIELD: &str = "Postroad-Idempotency-Key";
 /// Fields that end here: Bcc names people the others must not see, Return-Path is the last host's to write.
 const NOT_FOR_THE_RECIPIENT: &[&str] = &[IDEMPOTENCY_FIELD, "Bcc", "Return-Path"];
 
+/// Why a message with two authors' fields is refused.
+pub(crate) const SEVERAL_FROM: &str = "the message has more than one From field (RFC 5322 section 3.6)";
+
 /// The key in the message's header, if it carries one.
 pub(crate) fn idempotency_key(raw: &[u8]) -> Option<String> {
     let key = Headers::scan(raw).first(IDEMPOTENCY_FIELD)?.text();
@@ -41,9 +44,7 @@ pub(crate) fn inspect(submission: &Submission, settings: &Settings) -> Result<Co
     }
     let facts = content::inspect(&submission.raw).map_err(|error| Refusal::Malformed(error.to_string()))?;
     if facts.from_count > 1 {
-        return Err(Refusal::Malformed(
-            "the message has more than one From field (RFC 5322 section 3.6)".to_owned(),
-        ));
+        return Err(Refusal::Malformed(SEVERAL_FROM.to_owned()));
     }
     if facts.from_unreadable {
         return Err(Refusal::Malformed(

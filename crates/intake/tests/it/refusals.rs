@@ -1,7 +1,7 @@
 //! What is refused, and that nothing of it stays (ASSURANCE L01, A13, P5).
 
 use crate::world::{COMPLETE, World};
-use intake::Refusal;
+use intake::{Arrival, Refusal};
 use mail::{Address, Recipient, ReversePath};
 use store::{PgPool, ids::OrganizationId};
 
@@ -123,4 +123,19 @@ async fn a_recipient_named_twice_is_stored_once_and_a_suppressed_one_is_final_at
         .collect();
     assert_eq!(told, ["ann@d.test queued", "Gone@d.test suppressed", "bob@e.test queued"]);
     assert_eq!(world.number("select count(*) from queue").await, 2);
+}
+
+#[sqlx::test(migrations = "../../migrations")]
+async fn g29_nobody_speaks_with_two_voices_to_the_people_here(pool: PgPool) {
+    let world = World::new(pool).await;
+    let letter = world.letter(b"From: ann@a.test\r\nFrom: ceo@bank.test\r\n\r\nx\r\n");
+    let arrival = Arrival {
+        received: letter.received,
+        envelope: letter.envelope,
+        raw: letter.raw,
+        trace_context: None,
+        local: None,
+    };
+    let refusal = world.intake.receive(arrival).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Malformed(_)) && !refusal.is_temporary(), "{refusal:?}");
 }
