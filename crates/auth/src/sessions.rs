@@ -20,6 +20,7 @@ use store::{
     users::{Membership, User},
 };
 
+/// Two weeks, unless [`Sessions::with_lifetime`] says otherwise.
 const LIFETIME_SECONDS: i64 = 14 * 24 * 3600;
 const IDLE_SECONDS: i64 = 3 * 24 * 3600;
 
@@ -122,13 +123,25 @@ impl Principal {
 pub struct Sessions {
     pool: PgPool,
     passwords: Passwords,
+    lifetime_seconds: i64,
 }
 
 impl Sessions {
     /// Shares the bounded pool of password hashing.
     #[must_use]
     pub const fn new(pool: PgPool, passwords: Passwords) -> Self {
-        Self { pool, passwords }
+        Self {
+            pool,
+            passwords,
+            lifetime_seconds: LIFETIME_SECONDS,
+        }
+    }
+
+    /// The same with another length of a session.
+    #[must_use]
+    pub fn with_lifetime(mut self, lifetime: std::time::Duration) -> Self {
+        self.lifetime_seconds = i64::try_from(lifetime.as_secs()).unwrap_or(LIFETIME_SECONDS);
+        self
     }
 
     /// Checks a password and begins a session. An unknown address costs as much as a wrong password.
@@ -155,7 +168,7 @@ impl Sessions {
             csrf_token: &csrf_token,
             address: from.address,
             user_agent: &user_agent,
-            lifetime_seconds: LIFETIME_SECONDS,
+            lifetime_seconds: self.lifetime_seconds,
         };
         let mut transaction = self.pool.begin().await.map_err(store::Error::from)?;
         if let Some(previous) = from.previous {

@@ -94,7 +94,7 @@ pub fn app(deps: Deps) -> App {
     } = deps;
     App {
         api_keys: ApiKeys::new(pool.clone(), Arc::clone(&secrets)),
-        sessions: Sessions::new(pool.clone(), Passwords::default()),
+        sessions: Sessions::new(pool.clone(), Passwords::default()).with_lifetime(config.api.session_lifetime),
         settings: Settings::of(&config),
         pool,
         secrets,
